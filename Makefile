@@ -1,0 +1,59 @@
+# make demo    set up, then run the quickstart on the embedded model and write a page that replays it
+# make test    set up, then lint, type-check and run every test
+# make lab     set up, then open the quickstart in JupyterLab
+# make bench   set up, then time the token loop against its references
+# make lint    ruff, pyright, tsc and biome
+
+PYTHON ?= python3
+BIN := .venv/bin
+STATIC := axon_widget/static/widget.js
+SETUP := .venv/.installed
+DEMO := demo
+
+# Where pip finds a CPU build of the pinned torch it takes that; elsewhere the constraint still holds.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint tests/constraints.txt
+
+.PHONY: demo test lab bench lint check-tools chromium clean
+
+demo: $(SETUP)
+	$(BIN)/python -m notebooks.run notebooks/quickstart.ipynb $(DEMO)
+
+test: $(SETUP) lint chromium
+	npm --prefix js test --silent
+	$(BIN)/python -m pytest
+
+lab: $(SETUP)
+	$(BIN)/jupyter lab notebooks/quickstart.ipynb
+
+bench: $(SETUP)
+	$(BIN)/python -m tests.benchmarks.token_loop
+
+lint: $(SETUP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	npm --prefix js run --silent check
+
+check-tools:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+	  { echo "Python 3.10 or newer is needed: sudo apt-get install python3 python3-venv"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python's venv module is needed: sudo apt-get install python3-venv"; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null || \
+	  { echo "Node.js 20 or newer is needed: https://nodejs.org or your distribution's nodejs package"; exit 1; }
+	@npm --version >/dev/null 2>&1 || { echo "npm is needed: it comes with Node.js, or sudo apt-get install npm"; exit 1; }
+
+$(STATIC): js/package-lock.json $(wildcard js/src/*) js/build.mjs | check-tools
+	cd js && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+
+$(SETUP): pyproject.toml tests/constraints.txt $(STATIC) | check-tools
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(PIP) torch
+	$(PIP) --editable '.[test]'
+	@touch $@
+
+chromium:
+	@sh tests/browser/chromium.sh
+
+clean:
+	rm -rf .venv js/node_modules axon_widget/static dist $(DEMO)

@@ -1,0 +1,1 @@
+"""The engine: model, sparse autoencoder and token loop. It knows nothing of Jupyter."""

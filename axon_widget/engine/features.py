@@ -1,0 +1,90 @@
+"""From the residual stream to the features that fire."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+
+_CHUNK = 64  # tokens encoded at once: a wide SAE's dense activations for a whole context would not fit
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a sparse autoencoder sees at one token.
+
+    Parameters
+    ----------
+    ids, activations
+        The features that fire (activation above 0) and how strongly, strongest first.
+    explained_variance
+        1 - |x - x̂|² / |x - x̂₀|², where x̂ is the reconstruction and x̂₀ the reconstruction with no feature on
+        (the SAE's bias). 1 is perfect, 0 no better than the bias, and it can be negative.
+    cosine
+        The cosine between x and x̂.
+    """
+
+    ids: list[int]
+    activations: list[float]
+    explained_variance: float
+    cosine: float
+
+
+class FeatureReader:
+    """Reads features out of activations through a SAELens SAE.
+
+    Parameters
+    ----------
+    sae
+        The SAE. Encoding and decoding go through its own methods, whatever its architecture.
+    """
+
+    def __init__(self, sae: Any) -> None:
+        self.sae = sae
+        self.d_sae = int(sae.cfg.d_sae)
+        self.d_in = int(sae.cfg.d_in)
+        kwargs: dict[str, Any] = sae.cfg.metadata.model_from_pretrained_kwargs or {}
+        # TransformerLens' center_writing_weights removes the mean over the residual stream's dimensions from
+        # everything that writes to it. On untouched weights the same SAE must be given x - mean(x).
+        self._centred = bool(kwargs.get("center_writing_weights", False))
+
+    def prepare(self, x: torch.Tensor) -> torch.Tensor:
+        """Bring activations (n, d_in) to what the SAE was trained on: its dtype, and centred where it was."""
+        x = x.to(self.sae.W_dec.dtype)
+        return x - x.mean(-1, keepdim=True) if self._centred else x
+
+    @torch.inference_mode()
+    def read(self, x: Any) -> list[Reading]:
+        """Read the features at each token.
+
+        Parameters
+        ----------
+        x
+            Activations at the SAE's hook point, shape (n, d_in).
+
+        Returns
+        -------
+        list of Reading
+            One for each of the n tokens.
+        """
+        return [reading for part in x.split(_CHUNK) for reading in self._read(self.prepare(part))]
+
+    def _read(self, x: torch.Tensor) -> list[Reading]:
+        activations = self.sae.encode(x)
+        # Run-time normalisation leaves its scales on the SAE for one decode; there are two here.
+        scales = vars(cast("object", self.sae)).copy()
+        # A few dozen of thousands of features are on: a sparse product reads their decoder rows alone.
+        reconstruction = self.sae.decode(activations.to_sparse())
+        vars(cast("object", self.sae)).update(scales)
+        bias = self.sae.decode(torch.zeros_like(activations).to_sparse())
+        error = (x - reconstruction).float().square().sum(-1)
+        total = (x - bias).float().square().sum(-1)
+        explained: Any = 1 - error / total.clamp_min(torch.finfo(torch.float32).tiny)
+        cosine: Any = torch.cosine_similarity(x.float(), reconstruction.float(), dim=-1)
+        readings: list[Reading] = []
+        for row, ev, cos in zip(activations, explained.tolist(), cosine.tolist(), strict=True):
+            ids = row.nonzero().squeeze(-1)
+            values, order = row[ids].float().sort(descending=True)
+            readings.append(Reading(ids[order].tolist(), values.tolist(), ev, cos))
+        return readings

@@ -1,0 +1,269 @@
+"""Finding and loading models and SAEs: embedded, in a local directory, or from the Hugging Face hub."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import torch
+
+from axon_widget import catalog, embedded
+from axon_widget.engine.hooks import HookedModel
+from axon_widget.engine.tracer import Tracer
+from axon_widget.labels.bundled import BundledLabels
+
+Progress: TypeAlias = Callable[[str], None]
+"""Is called with a sentence that says what is being loaded."""
+
+DEFAULT_MODEL = "gpt2-small"
+DEFAULT_SAE = "gpt2-small-res-jb/blocks.8.hook_resid_pre"
+EMBEDDED_NAMES = {"embedded", "stories15m"}
+EMBEDDED_HOOK = "blocks.3.hook_resid_pre"
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+# Safetensors, configuration and tokenizer files; never pickled weights.
+_MODEL_FILES = ["*.safetensors", "*.safetensors.index.json", "config.json", "generation_config.json"]
+_TOKENIZER_FILES = ["tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json"]
+_PROBE_SECONDS = 5.0
+
+
+def load(
+    model: str | None = None,
+    sae: str | Path | None = None,
+    *,
+    device: str = "auto",
+    dtype: str = "float32",
+    progress: Progress | None = None,
+) -> Tracer:
+    """Load a model and an SAE. See `Tracer.load`."""
+    report = progress or _silent
+    where = _device(device)
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype={dtype!r} is not known: give one of {', '.join(_DTYPES)}.")
+    if model is None and sae is None:
+        try:
+            return load(DEFAULT_MODEL, DEFAULT_SAE, device=device, dtype=dtype, progress=progress)
+        except ConnectionError:
+            fallback = f"embedded model {embedded.MODEL_NAME}, because {DEFAULT_MODEL} is neither cached nor reachable"
+            return _load_embedded(None, where, _DTYPES[dtype], report, fallback)
+    if model is not None and model.lower() in EMBEDDED_NAMES:
+        return _load_embedded(sae, where, _DTYPES[dtype], report)
+    return _load_pretrained(model, sae, where, _DTYPES[dtype], report)
+
+
+def _load_embedded(
+    sae: str | Path | None, device: torch.device, dtype: torch.dtype, report: Progress, fallback: str = ""
+) -> Tracer:
+    hook = str(sae or EMBEDDED_HOOK).removeprefix("embedded/")
+    directory = embedded.sae_dir(hook)
+    if not (directory / "cfg.json").is_file():
+        if Path(hook).is_dir():
+            directory = Path(hook)
+        else:
+            there = sorted(path.parent.name for path in embedded.SAES_DIR.glob("*/cfg.json"))
+            raise ValueError(f"The embedded model has no SAE {hook!r}: give one of {', '.join(there)}.")
+    return _assemble(
+        embedded.MODEL_DIR,
+        _sae_from_disk(directory, device),
+        device,
+        dtype,
+        report,
+        model_name=embedded.MODEL_NAME,
+        sae_name=f"embedded/{directory.name}",
+        labels=_labels_beside(directory),
+        fallback=fallback,
+    )
+
+
+def _load_pretrained(
+    model: str | None, sae: str | Path | None, device: torch.device, dtype: torch.dtype, report: Progress
+) -> Tracer:
+    from sae_lens.saes.sae import SAE
+
+    if sae is None:
+        sae = DEFAULT_SAE if model == DEFAULT_MODEL else _only_sae_of(model)
+    directory = Path(sae) if Path(sae).is_dir() else None
+    entry = None if directory else catalog.find(str(sae))
+    name = model or (entry.model if entry else None)
+    if name is None:
+        raise ValueError(f"Say which model the SAE in {sae} belongs to: model='...'.")
+    # The model first: most of the bytes, and the likeliest thing to be missing.
+    model_directory = Path(name) if Path(name).is_dir() else _fetch(_hub_name(name), report)
+    if directory:
+        loaded = _sae_from_disk(directory, device)
+    else:
+        assert entry is not None
+        report(f"SAE {entry.name}")
+        from_pretrained: Any = SAE.from_pretrained
+        loaded = _translated(lambda: from_pretrained(entry.release, entry.id, device=str(device)), entry.name)
+    return _assemble(
+        model_directory,
+        loaded,
+        device,
+        dtype,
+        report,
+        model_name=name,
+        sae_name=entry.name if entry else str(sae),
+        labels=_labels_beside(directory) if directory else None,
+        neuronpedia=entry.neuronpedia if entry else "",
+    )
+
+
+def _assemble(
+    directory: Path, sae: Any, device: torch.device, dtype: torch.dtype, report: Progress, **kwargs: Any
+) -> Tracer:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    report(f"model {kwargs['model_name']}")
+    auto_tokenizer: Any = AutoTokenizer
+    tokenizer = auto_tokenizer.from_pretrained(directory)
+    hf_model: Any = AutoModelForCausalLM.from_pretrained(
+        directory, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
+    )
+    hooked = HookedModel.wrap(_hub_name(kwargs["model_name"]), hf_model.to(device), tokenizer)
+    return Tracer(hooked, tokenizer, sae.to(dtype), **kwargs)
+
+
+def _sae_from_disk(directory: Path, device: torch.device) -> Any:
+    from sae_lens.saes.sae import SAE
+
+    if not (directory / "cfg.json").is_file():
+        raise ValueError(f"{directory} is no SAE in SAELens' format: it has no cfg.json.")
+    sae: Any = SAE
+    return sae.load_from_disk(directory, device=str(device))
+
+
+def _labels_beside(directory: Path) -> BundledLabels | None:
+    path = directory / "labels.json"
+    return BundledLabels(path) if path.is_file() else None
+
+
+def _only_sae_of(model: str | None) -> str:
+    """Name the SAE of a model that has just one; otherwise say what there is to choose from."""
+    found = [entry.name for entry in catalog.entries() if entry.model == model]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        shown = ", ".join(found[:3])
+        raise ValueError(f"{model} has {len(found)} SAEs: choose one with sae=, for example {shown}.")
+    near = difflib.get_close_matches(str(model), sorted({entry.model for entry in catalog.entries()}), n=3)
+    hint = f" Did you mean {', '.join(near)}?" if near else " available_saes() lists the models that have some."
+    raise ValueError(f"SAELens knows no SAE of a model {model!r}.{hint}")
+
+
+def _hub_name(name: str) -> str:
+    """Give a model's name on the hub: TransformerLens' short names are aliases of it."""
+    from transformer_lens.supported_models import MODEL_ALIASES
+
+    for official, aliases in MODEL_ALIASES.items():
+        if name in aliases:
+            return str(official)
+    return name
+
+
+def _fetch(repo: str, report: Progress) -> Path:
+    """Bring a model's files into the hub's cache and give their directory.
+
+    Raises
+    ------
+    ConnectionError
+        If they are neither cached nor reachable.
+    ValueError
+        If the hub has no such model or does not give it out.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    download = cast("Any", huggingface_hub).snapshot_download
+    patterns = [*_MODEL_FILES, *_TOKENIZER_FILES]
+    try:
+        cached = Path(download(repo, allow_patterns=patterns, local_files_only=True))
+        if _is_complete(cached):
+            return cached
+    except LocalEntryNotFoundError:
+        pass
+    report(f"{repo}: asking the hub")
+    _translated(lambda: _probe(repo), repo)
+    return Path(
+        _translated(
+            lambda: download(repo, allow_patterns=patterns, tqdm_class=_reporting_bar(repo, report)),
+            repo,
+        )
+    )
+
+
+def _is_complete(directory: Path) -> bool:
+    """Tell whether a model's directory holds its configuration and all of its weights."""
+    index = directory / "model.safetensors.index.json"
+    names = ["model.safetensors"]
+    if index.is_file():
+        names = list(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    return all((directory / name).is_file() for name in ["config.json", *names])
+
+
+def _probe(repo: str) -> None:
+    """Ask the hub for a model with a short time-out, so that a dead network is noticed at once."""
+    from huggingface_hub import HfApi
+
+    HfApi().model_info(repo, timeout=_PROBE_SECONDS)
+
+
+def _translated(action: Callable[[], Any], name: str) -> Any:
+    """Run a hub call and turn its many errors into two: not to be had (ValueError) or not reachable."""
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+
+    try:
+        return action()
+    except GatedRepoError:
+        raise ValueError(
+            f"{name} is gated: accept its licence at https://huggingface.co/{name} and log in with `hf auth login`."
+        ) from None
+    except RepositoryNotFoundError:
+        raise ValueError(f"The Hugging Face hub has no model {name!r} (or it is private): check the name.") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # the hub client's transport errors share no base that is its own
+        raise ConnectionError(
+            f"{name} is neither in the cache nor reachable on the Hugging Face hub ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}). "
+            "Check the network, or use model='embedded', which needs none."
+        ) from error
+
+
+def _reporting_bar(repo: str, report: Progress) -> Any:
+    """Make a tqdm class that also reports, in per cent, what the largest bar shows."""
+    from tqdm.auto import tqdm
+
+    class Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument, reportUntypedBaseClass]
+        _largest = 0.0
+
+        def update(self, n: float | None = 1) -> Any:
+            shown: Any = super().update(n)
+            total = float(self.total or 0)
+            if self.unit == "B" and total >= Bar._largest > -1 and total:
+                Bar._largest = total
+                report(f"{repo}, {100 * self.n / total:.0f} % of {total / 1e6:.0f} MB")
+            return shown
+
+    return Bar
+
+
+def _device(device: str) -> torch.device:
+    if device == "auto":
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"device={device!r}: this PyTorch sees no CUDA device. Use 'auto' or 'cpu'.")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise ValueError("device='mps': this PyTorch sees no Apple GPU. Use 'auto' or 'cpu'.")
+    try:
+        return torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device={device!r} is not known: give 'auto', 'cpu', 'cuda' or 'mps'.") from None
+
+
+def _silent(_sentence: str) -> None:
+    return

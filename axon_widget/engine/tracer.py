@@ -1,0 +1,401 @@
+"""The token loop: run the model, read its features, choose the next token."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
+
+import torch
+
+from axon_widget.engine.decoding import IncrementalDecoder
+from axon_widget.engine.features import FeatureReader, Reading
+from axon_widget.engine.hooks import HookedModel
+from axon_widget.engine.sampling import Sampling
+from axon_widget.labels import Label, Labels, NoLabels
+from axon_widget.labels.logits import LogitLabels
+from axon_widget.trace import Alternative, Feature, Finish, Origin, TokenStep, Trace
+
+if TYPE_CHECKING:
+    from axon_widget.engine.loading import Progress
+
+_ALTERNATIVES = 5
+
+Choice: TypeAlias = tuple[float | None, tuple[Alternative, ...]]
+"""A token's log-probability and the likeliest tokens in its place."""
+
+_NO_CHOICE: Choice = (None, ())
+
+
+class Tracer:
+    """A model with a sparse autoencoder at one of its hook points.
+
+    Most people want `Tracer.load`.
+
+    Parameters
+    ----------
+    model
+        The model.
+    tokenizer
+        Its tokenizer.
+    sae
+        A SAELens SAE whose metadata names the hook point it reads.
+    labels
+        Names the features.
+    model_name, sae_name
+        What to call them in traces.
+    neuronpedia
+        The SAE's id on Neuronpedia, empty where it has none.
+    fallback
+        Why this model runs in place of the one asked for, empty where it does not.
+
+    Raises
+    ------
+    ValueError
+        If the model lacks the SAE's hook point, or the SAE's width is not the hook point's.
+    """
+
+    def __init__(
+        self,
+        model: HookedModel,
+        tokenizer: Any,
+        sae: Any,
+        *,
+        labels: Labels | None = None,
+        model_name: str = "",
+        sae_name: str = "",
+        neuronpedia: str = "",
+        fallback: str = "",
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.reader = FeatureReader(sae)
+        self.labels = labels or NoLabels()
+        self.hook = str(sae.cfg.metadata.hook_name)
+        self.layer = model.layer_of(self.hook)
+        self.model_name, self.sae_name = model_name, sae_name or self.hook
+        self.neuronpedia, self.fallback = neuronpedia, fallback
+        self._special = set(tokenizer.all_special_ids)
+        self._eos = _end_tokens(model.plain, tokenizer)
+        self._anchor: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
+        self._names: dict[int, str] = {}
+        self._lock = threading.Lock()  # one forward pass at a time, whoever asks
+        width = model.forward(torch.tensor([[self._bos() or 0]], device=model.device), None, [self.hook])
+        found = width.read[self.hook].shape[-1]
+        if found != self.reader.d_in:
+            raise ValueError(
+                f"The SAE {self.sae_name} reads {self.reader.d_in} dimensions, but {self.hook} of "
+                f"{model_name or 'this model'} has {found}: it was trained on another model or hook point."
+            )
+
+    @classmethod
+    def load(
+        cls,
+        model: str | None = None,
+        sae: str | Path | None = None,
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        progress: Progress | None = None,
+    ) -> Tracer:
+        """Load a model and an SAE of it.
+
+        Parameters
+        ----------
+        model
+            ``"embedded"``, a model's name (``"gpt2-small"``, any on the Hugging Face hub) or a local directory. Left
+            out: gpt2-small, or the embedded model where gpt2-small is neither cached nor reachable.
+        sae
+            ``"release/id"`` from SAELens' directory or a local directory in SAELens' format. Left out: the model's
+            default.
+        device
+            ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+        dtype
+            ``"float32"``, ``"bfloat16"`` or ``"float16"``.
+        progress
+            Is called with a sentence as loading goes on.
+
+        Raises
+        ------
+        ValueError
+            If a name is not known, or the SAE does not fit the model.
+        ConnectionError
+            If files are neither cached nor reachable.
+        """
+        from axon_widget.engine.loading import load
+
+        return load(model, sae, device=device, dtype=dtype, progress=progress)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What is loaded, as plain values."""
+        return {
+            "model": self.model_name,
+            "sae": self.sae_name,
+            "hook": self.hook,
+            "layer": self.layer,
+            "d_sae": self.reader.d_sae,
+            "context": self.model.context,
+            "device": str(self.model.device),
+            "fallback": self.fallback,
+            "neuronpedia": self.neuronpedia,
+        }
+
+    def encode(self, prompt: str) -> list[int]:
+        """Turn a prompt into token ids, BOS first where the model has one.
+
+        Raises
+        ------
+        ValueError
+            If the prompt is empty or blank, or longer than the model's context.
+        """
+        if not prompt.strip():
+            raise ValueError("The prompt is empty: give the model some text to go on from.")
+        ids: list[int] = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        bos = self._bos()
+        if bos is not None and ids[:1] != [bos]:
+            ids = [bos, *ids]
+        if len(ids) > self.model.context:
+            raise ValueError(
+                f"The prompt has {len(ids)} tokens, but {self.model_name or 'the model'} sees at most "
+                f"{self.model.context}: shorten it."
+            )
+        return ids
+
+    def stream(
+        self,
+        prompt: str,
+        sampling: Sampling | Callable[[], Sampling] | None = None,
+        *,
+        seed: int | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        trace: Trace | None = None,
+        **settings: Any,
+    ) -> Iterator[TokenStep]:
+        """Run a prompt and write on, one `TokenStep` at a time.
+
+        The prompt's tokens come first, from one pass, then each new token as it is written, until the end-of-text
+        token, the context's end, `max_tokens` or `stop`.
+
+        Parameters
+        ----------
+        prompt
+            The text to go on from.
+        sampling
+            How to choose tokens; a callable is asked again before every token.
+        seed
+            Seeds the random choices; left out, one is drawn. The trace's origin names it.
+        stop
+            Is asked before every token whether to end.
+        trace
+            An empty trace to write to; each step stands in it before it is given out.
+        **settings
+            Fields of `Sampling`, in place of `sampling`.
+
+        Returns
+        -------
+        iterator of TokenStep
+            The steps.
+
+        Raises
+        ------
+        ValueError
+            If the prompt or a setting cannot be used. Raised here, before the first step is asked for.
+        RuntimeError
+            If the model's logits are not finite.
+        """
+        if sampling is not None and settings:
+            raise ValueError(f"Give either sampling or {', '.join(settings)}, not both.")
+        current = sampling if callable(sampling) else _always(sampling or Sampling(**settings))
+        ids = self.encode(prompt)
+        seed = int(torch.seed() % 2**31) if seed is None else int(seed)
+        trace = Trace() if trace is None else trace
+        trace.origin = Origin(
+            model=self.model_name,
+            sae=self.sae_name,
+            hook=self.hook,
+            layer=self.layer,
+            d_sae=self.reader.d_sae,
+            prompt=prompt,
+            seed=seed,
+            sampling=asdict(current()),
+        )
+        return self._run(ids, current, seed, stop, trace)
+
+    def run(self, prompt: str, sampling: Sampling | None = None, **kwargs: Any) -> Trace:
+        """Run a prompt to its end and give the trace. Takes what `stream` takes."""
+        trace = Trace()
+        for _ in self.stream(prompt, sampling, trace=trace, **kwargs):
+            pass
+        return trace
+
+    def _run(
+        self,
+        ids: list[int],
+        sampling: Callable[[], Sampling],
+        seed: int,
+        stop: Callable[[], bool],
+        trace: Trace,
+    ) -> Iterator[TokenStep]:
+        generator = torch.Generator(self.model.device).manual_seed(seed)
+        decoder = IncrementalDecoder(self.tokenizer)
+        finish: Finish = "error"
+        try:
+            prompt_length = len(ids)
+            start = time.perf_counter()
+            logits, cache, readings = self._forward(ids, None)
+            choices = [_NO_CHOICE, *self._choices(logits[:-1], ids[1:])]
+            elapsed = (time.perf_counter() - start) * 1e3 / prompt_length
+            for position, (token, choice, reading) in enumerate(zip(ids, choices, readings, strict=True)):
+                step = self._step(token, decoder.push(token), position, False, choice, reading, elapsed)
+                trace.append(step)
+                yield step
+            while True:
+                written = len(ids) - prompt_length
+                settings = sampling()
+                if stop():
+                    finish = "stopped"
+                    return
+                if written >= settings.max_tokens:
+                    finish = "length"
+                    return
+                if len(ids) >= self.model.context:
+                    finish = "context"
+                    return
+                start = time.perf_counter()
+                ahead = logits[-1:].float()
+                if not bool(torch.isfinite(ahead).any()) or bool(torch.isnan(ahead).any()):
+                    raise RuntimeError(
+                        "The model's logits are not finite, so no token can be chosen: load it in float32."
+                    )
+                token = settings.choose(torch.tensor([ids], device=ahead.device), ahead, generator)
+                [choice] = self._choices(ahead, [token])
+                ids.append(token)
+                ends = token in self._eos
+                reading = None
+                if not ends:
+                    logits, cache, [reading] = self._forward([token], cache)
+                last = ends or written + 1 >= settings.max_tokens or len(ids) >= self.model.context
+                text = decoder.push(token, last=last)
+                elapsed = (time.perf_counter() - start) * 1e3
+                step = self._step(token, text, len(ids) - 1, True, choice, reading, elapsed)
+                trace.append(step)
+                yield step
+                if ends:
+                    finish = "eos"
+                    return
+        except GeneratorExit:
+            finish = "stopped"
+            raise
+        finally:
+            trace.finish = finish
+
+    def _forward(self, ids: list[int], cache: Any) -> tuple[torch.Tensor, Any, list[Reading | None]]:
+        """Run new tokens: their logits (n, vocabulary), the cache, and a reading for each that is not special."""
+        with self._lock:
+            out = self.model.forward(torch.tensor([ids], device=self.model.device), cache, [self.hook])
+            shown = [i for i, token in enumerate(ids) if token not in self._special]
+            readings: list[Reading | None] = [None] * len(ids)
+            if shown:
+                for i, reading in zip(shown, self.reader.read(out.read[self.hook][0, shown]), strict=True):
+                    readings[i] = reading
+        return out.logits[0], out.cache, readings
+
+    def _choices(self, logits: torch.Tensor, tokens: list[int]) -> list[Choice]:
+        """Give each token's log-probability under its logits (n, vocabulary), and the likeliest in its place."""
+        choices: list[Choice] = []
+        for row, token in zip(logits, tokens, strict=True):
+            logprobs = row.float().log_softmax(-1)
+            top = logprobs.topk(min(_ALTERNATIVES, len(logprobs)))
+            ids = cast("list[int]", top.indices.tolist())
+            probabilities = cast("list[float]", top.values.exp().tolist())
+            alternatives = tuple(Alternative(self._name(i), i, p) for i, p in zip(ids, probabilities, strict=True))
+            logprob = float(logprobs[token])
+            choices.append((logprob if math.isfinite(logprob) else None, alternatives))
+        return choices
+
+    def _step(
+        self,
+        token: int,
+        text: str,
+        position: int,
+        generated: bool,
+        choice: Choice,
+        reading: Reading | None,
+        milliseconds: float,
+    ) -> TokenStep:
+        firing = zip(reading.ids, reading.activations, strict=True) if reading else ()
+        return TokenStep(
+            token=text,
+            token_id=token,
+            position=position,
+            step=position,
+            generated=generated,
+            special=token in self._special,
+            logprob=choice[0],
+            alternatives=choice[1],
+            features=tuple(Feature(i, a, self.layer, self._label(i)) for i, a in firing),
+            explained_variance=reading.explained_variance if reading else None,
+            cosine=reading.cosine if reading else None,
+            milliseconds=milliseconds,
+        )
+
+    def describe(self, feature: int) -> Label:
+        """Tell what is known of a feature: its label, or failing that the tokens it boosts, from the weights.
+
+        Raises
+        ------
+        ValueError
+            If the SAE has no such feature.
+        """
+        if not 0 <= feature < self.reader.d_sae:
+            raise ValueError(f"There is no feature {feature}: this SAE has features 0 to {self.reader.d_sae - 1}.")
+        return self.labels.get(feature) or self._logit_labels.get(feature)
+
+    def page(self, feature: int) -> str:
+        """Give the address of a feature's page on Neuronpedia, empty where the SAE has none."""
+        return f"https://www.neuronpedia.org/{self.neuronpedia}/{feature}" if self.neuronpedia else ""
+
+    @cached_property
+    def _logit_labels(self) -> LogitLabels:
+        bridge, plain = self.model.bridge, self.model.plain
+        return LogitLabels(
+            decoder=self.reader.sae.W_dec,
+            gamma=plain.get_submodule(bridge.ln_final.name).weight,
+            unembedding=plain.get_output_embeddings().weight,
+            centred=not bridge.cfg.uses_rms_norm,
+            name=self._name,
+        )
+
+    def _label(self, feature: int) -> str:
+        label = self.labels.get(feature)
+        return label.text if label else ""
+
+    def _name(self, token: int) -> str:
+        """Give one token's own text, its leading space kept."""
+        if token not in self._names:
+            # Some tokenizers drop the space a text begins with, so the token is decoded behind another one.
+            ahead = self.tokenizer.decode(self._anchor)
+            self._names[token] = str(self.tokenizer.decode([*self._anchor, token]))[len(ahead) :]
+        return self._names[token]
+
+    def _bos(self) -> int | None:
+        return self.tokenizer.bos_token_id
+
+
+def _always(sampling: Sampling) -> Callable[[], Sampling]:
+    return lambda: sampling
+
+
+def _end_tokens(model: Any, tokenizer: Any) -> set[int]:
+    """Give every token that ends a text: the model's own list first, as `generate` does."""
+    config = getattr(model, "generation_config", None)
+    eos = getattr(config, "eos_token_id", None)
+    if eos is None:
+        eos = tokenizer.eos_token_id
+    return set() if eos is None else {eos} if isinstance(eos, int) else set(eos)

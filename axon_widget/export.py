@@ -1,0 +1,137 @@
+"""A run as one page: the same view, with no kernel and no network."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from axon_widget import wire
+from axon_widget.graph import Graph
+from axon_widget.labels import Label
+from axon_widget.trace import Trace
+
+if TYPE_CHECKING:
+    from axon_widget.engine.tracer import Tracer
+
+STATIC = Path(__file__).parent / "static"
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; script-src 'unsafe-inline' blob:; style-src 'unsafe-inline'; img-src data: blob:">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ margin: 0; padding: 16px; background: light-dark(#ffffff, #0b0e14); }}
+#axon {{ max-width: 1400px; margin: 0 auto; }}
+{css}
+</style>
+</head>
+<body>
+<div id="axon"></div>
+<script type="application/json" id="axon-replay">{data}</script>
+<script type="text/plain" id="axon-bundle">{bundle}</script>
+<script>
+const text = (id) => document.getElementById(id).textContent;
+const bundle = URL.createObjectURL(new Blob([text("axon-bundle")], {{ type: "text/javascript" }}));
+import(bundle).then((view) => view.replay(JSON.parse(text("axon-replay")), document.getElementById("axon")));
+</script>
+</body>
+</html>
+"""
+
+
+def replay_data(
+    trace: Trace, tracer: Tracer | None = None, *, feature_k: int = 15, activation_threshold: float = 0.1
+) -> dict[str, Any]:
+    """Give what the view needs to replay a trace.
+
+    Parameters
+    ----------
+    trace
+        The run.
+    tracer
+        Tells more of each feature than its name; the page then holds it too.
+    feature_k, activation_threshold
+        Show at most so many features of a token, and none below this activation.
+    """
+    graph = Graph()
+    frames: list[wire.Frame] = []
+    for step in trace:
+        graph.add(step, feature_k)
+        frames.append(wire.frame(step, graph, 1, feature_k, activation_threshold))
+    shown = {(f["layer"], f["id"]) for frame in frames for f in frame["features"]}
+    names = {(f.layer, f.id): f.label for step in trace for f in step.features}
+    origin = trace.origin
+    info: dict[str, Any] = {name: getattr(origin, name) for name in ("model", "sae", "hook", "layer", "d_sae")}
+    return {
+        "schema": 1,
+        "info": tracer.info if tracer else info,
+        "traits": {
+            "prompt": origin.prompt,
+            "seed": origin.seed,
+            **origin.sampling,
+            "feature_k": feature_k,
+            "activation_threshold": activation_threshold,
+        },
+        "run": 1,
+        "finish": trace.finish,
+        "steps": frames,
+        "features": [
+            wire.feature_message(
+                feature,
+                layer,
+                tracer.describe(feature) if tracer else Label(names[layer, feature]),
+                tracer.page(feature) if tracer else "",
+            )
+            for layer, feature in sorted(shown)
+        ],
+    }
+
+
+def to_html(trace: Trace, path: str | Path, tracer: Tracer | None = None, **settings: Any) -> Path:
+    """Write a trace as one self-contained page.
+
+    Parameters
+    ----------
+    trace
+        The run.
+    path
+        The file.
+    tracer, **settings
+        As `replay_data` takes them.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
+    Raises
+    ------
+    ValueError
+        If the trace is empty.
+    OSError
+        If the file cannot be written.
+    """
+    if not len(trace):
+        raise ValueError("There is nothing to show yet: the trace is empty. Run a prompt first.")
+    data = json.dumps(replay_data(trace, tracer, **settings), ensure_ascii=False, allow_nan=False)
+    page = _PAGE.format(
+        title=html.escape(f"{trace.text[:60]} - axon-widget"),
+        css=(STATIC / "widget.css").read_text(encoding="utf-8"),
+        data=data.replace("<", "\\u003c"),
+        # Inside a string or a regular expression, which is where they can stand, these mean the same.
+        bundle=(STATIC / "widget.js")
+        .read_text(encoding="utf-8")
+        .replace("</script", "<\\/script")
+        .replace("<!--", "<\\!--"),
+    )
+    path = Path(path)
+    # Lone surrogates, which a label from elsewhere may hold, have no UTF-8.
+    path.write_text(page, encoding="utf-8", errors="replace")
+    return path

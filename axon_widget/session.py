@@ -1,0 +1,283 @@
+"""One model and one generation at a time, in a worker thread."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from axon_widget.trace import TokenStep, Trace
+
+if TYPE_CHECKING:
+    from axon_widget.engine.sampling import Sampling
+    from axon_widget.engine.tracer import Tracer
+
+State = Literal["idle", "loading", "running", "stopping", "failed", "closed"]
+
+
+class Listener(Protocol):
+    """Who hears of what the session does. Called from the worker thread (`on_state` from any thread)."""
+
+    def on_state(self, state: State, detail: str) -> None:
+        """Hear that the state or its detail changed."""
+        ...
+
+    def on_loaded(self, tracer: Tracer) -> None:
+        """Hear that a model is loaded."""
+        ...
+
+    def on_start(self, trace: Trace) -> None:
+        """Hear that a run begins, before its first step."""
+        ...
+
+    def on_step(self, step: TokenStep) -> None:
+        """Hear of a new step."""
+        ...
+
+    def on_finish(self, trace: Trace) -> None:
+        """Hear that the run ended."""
+        ...
+
+    def on_error(self, sentence: str) -> None:
+        """Hear that something went wrong, as a sentence for the user."""
+        ...
+
+
+class Session:
+    """Loads a model and writes with it, in one daemon thread that takes commands in order.
+
+    Parameters
+    ----------
+    listener
+        Hears of everything.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._commands: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._actions: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._change = threading.Condition(threading.RLock())
+        self._pending = 0  # loads and generations asked for and not ended
+        self._writing = False  # one of them is a generation
+        self._state: State = "idle"
+        self._error = ""  # of what was asked for last
+        self._load_error = ""
+        self._stop = threading.Event()
+        self.tracer: Tracer | None = None
+        self._thread = threading.Thread(target=self._work, name="axon-widget", daemon=True)
+        self._thread.start()
+        _alive.add(self)
+
+    @property
+    def state(self) -> State:
+        """What the session does now."""
+        return self._state
+
+    def load(self, make: Callable[[Callable[[str], None]], Tracer]) -> None:
+        """Load a model in the worker; a generation under way is stopped first.
+
+        Parameters
+        ----------
+        make
+            Gives the tracer; called with a function that takes a sentence on how far it is.
+        """
+        with self._change:
+            self.stop()
+            self._submit(lambda: self._load(make))
+            if not self._writing:
+                self._set("loading")
+
+    def generate(
+        self,
+        prompt: str,
+        sampling: Callable[[], Sampling],
+        seed: Callable[[], int | None],
+        accepted: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Write in the worker, once it is done with what it does.
+
+        Parameters
+        ----------
+        prompt, sampling
+            As `Tracer.stream` takes them.
+        seed
+            Gives its seed when the writing begins.
+        accepted
+            Called before the worker can begin.
+
+        Raises
+        ------
+        RuntimeError
+            If a generation is under way or the session is closed.
+        """
+        with self._change:
+            if self._writing:
+                raise RuntimeError("The model is still writing: call stop() or wait() first.")
+            self._check_open()
+            accepted()
+            self._stop.clear()
+            self._writing = True
+            self._submit(lambda: self._generate(prompt, sampling, seed))
+            if self._state != "loading":
+                self._set("running")
+
+    def call(self, action: Callable[[], None]) -> None:
+        """Run something in the worker, between two tokens if it writes."""
+        self._actions.put(action)
+        self._commands.put(self._act)
+
+    def stop(self) -> None:
+        """End the generation under way after the token it works on."""
+        with self._change:
+            if self._writing:
+                self._stop.set()
+                if self._state == "running":
+                    self._set("stopping")
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until nothing is under way. An interrupt stops what is.
+
+        Parameters
+        ----------
+        timeout
+            At most so many seconds.
+
+        Returns
+        -------
+        bool
+            Whether all has ended in time.
+
+        Raises
+        ------
+        RuntimeError
+            If what was waited for failed, or the wait is made in the worker itself.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("wait() cannot be called by an observer: it runs in the thread that writes.")
+        try:
+            with self._change:
+                ended = self._change.wait_for(lambda: not self._pending or self._state == "closed", timeout)
+                if ended and self._error:
+                    raise RuntimeError(self._error)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
+        return ended
+
+    def close(self, timeout: float = 0) -> None:
+        """End the worker after the token it works on; what it is loading is dropped.
+
+        Parameters
+        ----------
+        timeout
+            Wait at most so many seconds for it.
+        """
+        with self._change:
+            self._stop.set()
+            self._set("closed")
+        self._commands.put(None)
+        if timeout:
+            self._thread.join(timeout)
+
+    def _check_open(self) -> None:
+        if self._state == "closed":
+            raise RuntimeError("This widget is closed: make a new one.")
+
+    def _submit(self, command: Callable[[], None]) -> None:
+        self._check_open()
+        self._pending += 1
+        self._error = ""
+        self._commands.put(command)
+
+    def _set(self, state: State, detail: str = "") -> None:
+        with self._change:
+            if self._state != "closed":
+                self._state = state
+                self._listener.on_state(state, detail)
+            self._change.notify_all()
+
+    def _work(self) -> None:
+        while (command := self._commands.get()) is not None and self._state != "closed":
+            command()
+        self.tracer = None
+
+    def _act(self) -> None:
+        """Run the actions that wait."""
+        while not self._actions.empty():
+            try:
+                self._actions.get()()
+            except Exception as error:
+                self._listener.on_error(_sentence(error))
+
+    @contextmanager
+    def _pending_one(self) -> Generator[None]:
+        """Do one thing that was asked for, then say how the session stands. The worker outlives any error."""
+        try:
+            yield
+        except Exception as error:
+            self._error = _sentence(error)
+            self._listener.on_error(self._error)
+        finally:
+            with self._change:
+                self._pending -= 1
+                if self._pending and not self._writing:
+                    self._set("loading")
+                elif self._pending and self.tracer is not None:
+                    self._set("running")
+                elif self.tracer is not None:
+                    self._set("idle", self.tracer.fallback)
+                else:
+                    self._set("failed", self._load_error)
+
+    def _load(self, make: Callable[[Callable[[str], None]], Tracer]) -> None:
+        with self._pending_one():
+            self._set("loading")
+            try:
+                tracer = make(lambda sentence: self._set("loading", sentence))
+            except Exception as error:
+                self._load_error = _sentence(error)
+                raise
+            if self._state != "closed":
+                self.tracer = tracer
+                self._listener.on_loaded(tracer)
+
+    def _generate(self, prompt: str, sampling: Callable[[], Sampling], seed: Callable[[], int | None]) -> None:
+        with self._pending_one():
+            try:
+                if self.tracer is None:
+                    raise RuntimeError(f"No model is loaded, so nothing can be written. {self._load_error}".strip())
+                trace = Trace()
+                steps = self.tracer.stream(prompt, sampling, seed=seed(), stop=self._stop.is_set, trace=trace)
+                self._listener.on_start(trace)
+                try:
+                    for step in steps:
+                        self._listener.on_step(step)
+                        self._act()
+                finally:
+                    self._listener.on_finish(trace)
+            finally:
+                self._writing = False
+
+
+def _sentence(error: Exception) -> str:
+    """Say to the user what went wrong; the whole traceback goes to the log."""
+    _log.debug("in the worker", exc_info=error)
+    written_for_users = isinstance(error, (ValueError, RuntimeError, ConnectionError)) and str(error)
+    return str(error) if written_for_users else f"{type(error).__name__}: {error}"
+
+
+_log = logging.getLogger(__name__)
+
+_alive: weakref.WeakSet[Session] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """End the workers before the interpreter goes: a daemon thread caught inside torch would crash it."""
+    for session in list(_alive):
+        session.close(timeout=2)

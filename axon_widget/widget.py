@@ -1,0 +1,445 @@
+"""The notebook widget: traits, and messages to and from the view."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import anywidget
+import traitlets as t
+
+from axon_widget import wire
+from axon_widget.graph import Graph
+from axon_widget.labels import Label
+from axon_widget.session import Session, State
+from axon_widget.trace import TokenStep, Trace
+
+if TYPE_CHECKING:
+    import ipywidgets
+
+    from axon_widget.engine.sampling import Sampling
+    from axon_widget.engine.tracer import Tracer
+
+STATIC = Path(__file__).parent / "static"
+
+EXAMPLES = {"stories15M": "Once upon a time, there was a little"}
+"""A first prompt by model; others get `EXAMPLE`."""
+EXAMPLE = "The capital of France is"
+
+_SAMPLING = ("temperature", "top_k", "top_p", "repetition_penalty", "max_tokens")
+_SETTINGS = (*_SAMPLING, "feature_k", "activation_threshold", "seed")
+
+
+def _asset(name: str) -> Path:
+    path = STATIC / name
+    if not path.is_file():
+        raise ImportError(f"{path} is missing: the view was not built. Run `npm ci && npm run build` in js/.")
+    return path
+
+
+@dataclass
+class _Run:
+    """A generation as the view knows it."""
+
+    number: int
+    trace: Trace = field(default_factory=Trace)
+    graph: Graph = field(default_factory=Graph)
+    frames: list[wire.Frame] = field(default_factory=list[wire.Frame])
+
+
+class AxonWidget(anywidget.AnyWidget):
+    """A language model whose features show, token by token, as a live 3D graph in the notebook.
+
+    The model loads and writes in a background thread: everything here returns at once, and `wait` waits. Traits
+    can be set and observed while it writes; the next token follows them.
+
+    Parameters
+    ----------
+    model, sae, device, dtype
+        As `Tracer.load` takes them. With no model and no SAE: gpt2-small with gpt2-small-res-jb at layer 8, or the
+        embedded model where that is neither cached nor reachable, which `status` then says.
+    tracer
+        A loaded `Tracer` to use instead.
+    **traits
+        First values of the traits.
+
+    Attributes
+    ----------
+    prompt, temperature, top_k, top_p, repetition_penalty, max_tokens, seed
+        What to write from, and how. `seed` None draws one for each run.
+    feature_k, activation_threshold
+        How many features of a token are shown at most, and from which activation on. The trace holds all.
+    status
+        ``idle``, ``loading``, ``running``, ``stopping``, ``failed`` or ``closed``; a colon and a sentence may follow.
+    device, info
+        Where the model runs; what is loaded.
+    error
+        What went wrong last, empty if nothing did since the last generation began.
+    text
+        The prompt and what was written.
+    step
+        The newest token as the view gets it, see `axon_widget.wire.frame`.
+    selected_feature
+        The feature under inspection, in the view and here alike.
+
+    Raises
+    ------
+    traitlets.TraitError
+        If a trait is set out of its range.
+    """
+
+    _esm = _asset("widget.js")
+    _css = _asset("widget.css")
+
+    prompt = t.Unicode().tag(sync=True)
+    temperature = t.Float(0.8).tag(sync=True, range=(0.0, 2.0))
+    top_k = t.Int(50).tag(sync=True, range=(0, 200))
+    top_p = t.Float(0.9).tag(sync=True, range=(0.05, 1.0))
+    repetition_penalty = t.Float(1.1).tag(sync=True, range=(1.0, 2.0))
+    max_tokens = t.Int(40).tag(sync=True, range=(1, 500))
+    feature_k = t.Int(15).tag(sync=True, range=(5, 30))
+    activation_threshold = t.Float(0.1).tag(sync=True, range=(0.01, 1.0))
+    seed = t.Int(None, allow_none=True).tag(sync=True)
+    status = t.Unicode("loading").tag(sync=True)
+    device = t.Unicode("auto").tag(sync=True)
+    error = t.Unicode().tag(sync=True)
+    info = t.Dict().tag(sync=True)
+    step = t.Dict().tag(sync=True)
+    selected_feature = t.Int(None, allow_none=True).tag(sync=True)
+    text = t.Unicode()  # stays here: the view has the tokens
+
+    def __init__(
+        self,
+        model: str | None = None,
+        sae: str | Path | None = None,
+        *,
+        device: str = "auto",
+        dtype: str = "float32",
+        tracer: Tracer | None = None,
+        **traits: Any,
+    ) -> None:
+        self._lock = threading.RLock()
+        self._run = _Run(0)
+        self._writing = self._run
+        super().__init__(device=device, **traits)
+        self._dtype = dtype
+        self._session = Session(self)
+        self.on_msg(self._on_message)
+        _supersede(self)
+        if tracer is not None:
+            self._session.load(lambda _report: tracer)
+        else:
+            self.load(model, sae)
+
+    # Python drives
+
+    def load(self, model: str | None = None, sae: str | Path | None = None) -> None:
+        """Load another model in the background. One that writes is stopped; if loading fails, the old one stays.
+
+        Parameters
+        ----------
+        model, sae
+            As `Tracer.load` takes them.
+        """
+        device = self.device if not self.info else "auto"
+
+        def make(report: Any) -> Tracer:
+            from axon_widget.engine.tracer import Tracer
+
+            return Tracer.load(model, sae, device=device, dtype=self._dtype, progress=report)
+
+        self._session.load(make)
+
+    def generate(self, prompt: str | None = None, **settings: Any) -> None:
+        """Write on from a prompt, in the background.
+
+        Parameters
+        ----------
+        prompt
+            The text; left out, the `prompt` trait.
+        **settings
+            Traits to set first: temperature, top_k, top_p, repetition_penalty, max_tokens, feature_k,
+            activation_threshold, seed.
+
+        Raises
+        ------
+        ValueError
+            If the prompt is empty or blank.
+        RuntimeError
+            If the model is still writing, or the widget is closed.
+        traitlets.TraitError
+            If a setting is out of its range.
+        TypeError
+            If a setting is not known.
+        """
+        unknown = sorted(set(settings) - set(_SETTINGS))
+        if unknown:
+            raise TypeError(f"generate() knows no {', '.join(unknown)}: it takes {', '.join(_SETTINGS)}.")
+        text = self.prompt if prompt is None else prompt
+        if not text.strip():
+            raise ValueError("The prompt is empty: give the model some text to go on from.")
+
+        def accepted() -> None:
+            for name, value in settings.items():
+                setattr(self, name, value)
+            self.prompt = text
+            self.error = ""
+
+        self._session.generate(text, self._sampling, self._seed, accepted)
+
+    def wait(self, timeout: float | None = None) -> Trace:
+        """Wait until loading and writing have ended.
+
+        Parameters
+        ----------
+        timeout
+            At most so many seconds.
+
+        Returns
+        -------
+        Trace
+            The trace of the run.
+
+        Raises
+        ------
+        RuntimeError
+            If loading or writing failed.
+        TimeoutError
+            If they have not ended in time.
+        """
+        if not self._session.wait(timeout):
+            raise TimeoutError(f"Still {self.status} after {timeout} seconds.")
+        return self.trace
+
+    def stop(self) -> None:
+        """End the generation under way after the token it works on."""
+        self._session.stop()
+
+    def reset(self) -> None:
+        """Clear the trace, the graph and the view. A generation under way is stopped."""
+        self._session.stop()
+        with self._lock:
+            self._begin(Trace())
+            self.error = ""
+            self.send({"kind": "reset", "run": self._run.number})
+
+    def close(self) -> None:
+        """Stop the background thread and remove the view. The trace stays readable."""
+        self._session.close()
+        super().close()
+
+    @property
+    def trace(self) -> Trace:
+        """The record of the newest run; it grows while the model writes."""
+        return self._run.trace
+
+    @property
+    def graph(self) -> Graph:
+        """The co-activation graph of the newest run."""
+        return self._run.graph
+
+    @property
+    def tracer(self) -> Tracer | None:
+        """The engine, None until a model is loaded."""
+        return self._session.tracer
+
+    def feature(self, feature: int) -> Label:
+        """Tell what is known of a feature.
+
+        Raises
+        ------
+        RuntimeError
+            If no model is loaded.
+        ValueError
+            If the SAE has no such feature.
+        """
+        return self._loaded().describe(feature)
+
+    def to_html(self, path: str | Path) -> Path:
+        """Write the newest run as one self-contained page: the same view, no kernel, no network.
+
+        Raises
+        ------
+        ValueError
+            If nothing was written yet.
+        """
+        from axon_widget.export import to_html
+
+        return to_html(
+            self.trace,
+            path,
+            self.tracer,
+            feature_k=self.feature_k,
+            activation_threshold=self.activation_threshold,
+        )
+
+    def controls(self) -> ipywidgets.VBox:
+        """Give a slider for each setting, linked both ways, to put in any cell."""
+        import ipywidgets
+
+        sliders: list[Any] = []
+        for name, trait in self.traits(range=_has_range).items():
+            low, high = trait.metadata["range"]
+            whole = isinstance(trait, t.Int)
+            make: Any = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
+            slider = make(
+                min=low,
+                max=high,
+                step=1 if whole else 0.01,
+                description=name.replace("_", " "),
+                style={"description_width": "12em"},
+            )
+            t.link((self, name), (slider, "value"))
+            sliders.append(slider)
+        return ipywidgets.VBox(sliders)
+
+    # Traits
+
+    @t.validate(*_SAMPLING, "feature_k", "activation_threshold")
+    def _within_range(self, proposal: Any) -> Any:
+        name, value = proposal.trait.name, proposal.value
+        low, high = proposal.trait.metadata["range"]
+        if not low <= value <= high:  # also refuses NaN
+            raise t.TraitError(f"{name}={value!r} cannot be used: give a number from {low} to {high}.")
+        return value
+
+    @t.validate("selected_feature")
+    def _known_feature(self, proposal: Any) -> Any:
+        last = self.info.get("d_sae", 2**31) - 1
+        if proposal.value is not None and not 0 <= proposal.value <= last:
+            raise t.TraitError(f"There is no feature {proposal.value}: this SAE has features 0 to {last}.")
+        return proposal.value
+
+    def send_state(self, key: Any = None) -> None:
+        """Send traits to the view. One thread at a time: ipywidgets keeps unlocked state."""
+        with self._lock:
+            super().send_state(key)
+
+    def _sampling(self) -> Sampling:
+        from axon_widget.engine.sampling import Sampling
+
+        return Sampling(**{name: getattr(self, name) for name in _SAMPLING})
+
+    def _seed(self) -> int | None:
+        return self.seed
+
+    # The session reports (in its thread)
+
+    def on_state(self, state: State, detail: str) -> None:
+        """Show the session's state."""
+        self.status = f"{state}: {detail}" if detail else state
+
+    def on_loaded(self, tracer: Tracer) -> None:
+        """Show what is loaded."""
+        self.info = tracer.info
+        self.device = tracer.info["device"]
+        self.prompt = self.prompt or EXAMPLES.get(tracer.model_name, EXAMPLE)
+
+    def on_start(self, trace: Trace) -> None:
+        """Begin a run."""
+        self._writing = self._begin(trace)
+
+    def on_step(self, step: TokenStep) -> None:
+        """Count a token and show it, unless the run was cleared meanwhile."""
+        with self._lock:
+            run = self._writing
+            if run is not self._run:
+                return
+            run.graph.add(step, self.feature_k)
+            run.frames.append(wire.frame(step, run.graph, run.number, self.feature_k, self.activation_threshold))
+            self.text += step.token
+            self.step = run.frames[-1]
+
+    def on_finish(self, trace: Trace) -> None:
+        """Say how the run ended."""
+        run = self._writing
+        self.send({"kind": "end", "run": run.number, "finish": trace.finish, "total": len(run.frames)})
+
+    def on_error(self, sentence: str) -> None:
+        """Show what went wrong."""
+        self.error = sentence
+
+    def _begin(self, trace: Trace) -> _Run:
+        with self._lock:
+            self._run = _Run(self._run.number + 1, trace)
+            self.text = ""
+            self.step = {}
+            return self._run
+
+    # The view asks (in whatever thread the kernel handles messages in: lock, enqueue, return)
+
+    def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        try:
+            self._handle(cast("dict[str, Any]", content))
+        except (t.TraitError, ValueError, TypeError, KeyError, RuntimeError) as error:
+            self.error = f"{error.args[0] if error.args else error}"
+
+    def _handle(self, message: dict[str, Any]) -> None:
+        kind = message.get("kind")
+        if kind == "generate":
+            self.generate(str(message["prompt"]))
+        elif kind == "stop":
+            self.stop()
+        elif kind == "reset":
+            self.reset()
+        elif kind == "set":
+            name = message["name"]
+            if name not in _SETTINGS:
+                raise ValueError(f"The view cannot set {name!r}.")
+            setattr(self, name, message["value"])
+        elif kind == "select":
+            self.selected_feature = message["id"]
+        elif kind == "feature":
+            self._session.call(lambda: self._send_feature(int(message["id"])))
+        elif kind == "hello":
+            self._session.call(lambda: self._send_frames(None, 0))
+        elif kind == "pull":
+            self._session.call(lambda: self._send_frames(int(message["run"]), int(message["from"])))
+        else:
+            raise ValueError(f"The view sent an unknown message {kind!r}.")
+
+    def _send_frames(self, number: int | None, start: int) -> None:
+        run = self._run
+        if number is None:
+            messages = wire.snapshot(run.number, run.frames, run.trace.finish)
+        else:
+            messages = wire.steps(run.number, run.frames, start if number == run.number else 0)
+        for message in messages:
+            self.send(message)
+
+    def _send_feature(self, feature: int) -> None:
+        tracer = self._loaded()
+        self.send(wire.feature_message(feature, tracer.layer, tracer.describe(feature), tracer.page(feature)))
+
+    def _loaded(self) -> Tracer:
+        if self._session.tracer is None:
+            raise RuntimeError("No model is loaded yet: call wait() first.")
+        return self._session.tracer
+
+
+def _has_range(metadata: Any) -> bool:
+    return metadata is not None
+
+
+_by_cell: dict[str, tuple[str, weakref.WeakSet[AxonWidget]]] = {}
+
+
+def _supersede(widget: AxonWidget) -> None:
+    """End the workers of the widgets that an earlier run of this cell made: their views are gone, they are not."""
+    from IPython.core.getipython import get_ipython
+
+    try:
+        request: Any = cast("Any", get_ipython()).get_parent()
+        cell, execution = str(request["metadata"]["cellId"]), str(request["header"]["msg_id"])
+    except (AttributeError, KeyError, TypeError):
+        return  # not in a notebook, or one that does not tell which cell runs
+    earlier, widgets = _by_cell.get(cell, ("", weakref.WeakSet[AxonWidget]()))
+    if earlier != execution:
+        for old in widgets:
+            old._session.close()  # pyright: ignore[reportPrivateUsage]
+        widgets = weakref.WeakSet[AxonWidget]()
+    widgets.add(widget)
+    _by_cell[cell] = (execution, widgets)

@@ -1,0 +1,129 @@
+"""What travels to the browser: one frame a token, numbered, small, and to be had again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from axon_widget.graph import Graph
+from axon_widget.labels import Label
+from axon_widget.trace import TokenStep
+
+Frame = dict[str, Any]
+Message = dict[str, Any]
+
+BUDGET = 3000
+"""The most bytes a frame takes as JSON."""
+
+CHUNK = 100
+"""The most frames in one message."""
+
+_LABEL = 48  # characters of a label in a frame; the inspector asks for the whole one
+_EDGES = 60
+_ALTERNATIVES = 5
+_TOKEN = 60  # characters of an alternative's text
+
+
+def frame(step: TokenStep, graph: Graph, run: int, feature_k: int, threshold: float) -> Frame:
+    """Make the frame of a token.
+
+    Parameters
+    ----------
+    step
+        The token.
+    graph
+        The graph of the run, the token already counted.
+    run
+        The run's number.
+    feature_k, threshold
+        Show at most so many features, and none below this activation.
+
+    Returns
+    -------
+    dict
+        The frame, at most `BUDGET` bytes as JSON: labels are shortened and the weakest edges left out as needed.
+    """
+    shown = [f for f in step.features[:feature_k] if f.activation >= threshold]
+    edges = graph.pairs([(f.layer, f.id) for f in shown])
+    for label_length, edge_count in ((_LABEL, _EDGES), (32, 40), (20, 25), (12, 12), (0, 0)):
+        made: Frame = {
+            "run": run,
+            "step": step.step,
+            "position": step.position,
+            "token": step.token,
+            "token_id": step.token_id,
+            "generated": step.generated,
+            "special": step.special,
+            "logprob": _rounded(step.logprob, 4),
+            "alternatives": [
+                [clip(a.token, _TOKEN), _rounded(a.probability, 4)] for a in step.alternatives[:_ALTERNATIVES]
+            ],
+            "features": [
+                {
+                    "id": f.id,
+                    "label": clip(f.label, label_length),
+                    "activation": _rounded(f.activation, 4),
+                    "layer": f.layer,
+                }
+                for f in shown
+            ],
+            "edges": [[a, b, n, _evidence(q)] for a, b, n, q in edges[:edge_count]],
+            "l0": step.l0,
+            "explained_variance": _rounded(step.explained_variance, 3),
+            "ms": _rounded(step.milliseconds, 2),
+        }
+        if size(made) <= BUDGET:
+            break
+    return made
+
+
+def feature_message(feature: int, layer: int, label: Label, url: str) -> Message:
+    """Make the message that tells the inspector about a feature."""
+    return {
+        "kind": "feature",
+        "id": feature,
+        "layer": layer,
+        "label": clip(label.text, 2000),
+        "source": label.source,
+        "score": label.score,
+        "fires_on": [[clip(token, _TOKEN), _rounded(a, 3)] for token, a in label.fires_on],
+        "boosts": [clip(token, _TOKEN) for token in label.boosts],
+        "suppresses": [clip(token, _TOKEN) for token in label.suppresses],
+        "frequency": label.frequency,
+        "max_activation": label.max_activation,
+        "dense": label.dense,
+        "url": url,
+    }
+
+
+def snapshot(run: int, frames: list[Frame], finish: str) -> Iterator[Message]:
+    """Make the messages that bring a new view to where the run is."""
+    yield {"kind": "snapshot", "run": run, "total": len(frames), "finish": finish}
+    yield from steps(run, frames, 0)
+
+
+def steps(run: int, frames: list[Frame], start: int) -> Iterator[Message]:
+    """Make the messages that hold the frames of a run from a step on."""
+    for first in range(max(start, 0), len(frames), CHUNK):
+        yield {"kind": "steps", "run": run, "steps": frames[first : first + CHUNK]}
+
+
+def size(message: Message) -> int:
+    """Give the bytes a message takes as JSON."""
+    return len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+
+
+def clip(text: str, length: int) -> str:
+    """Shorten a text, with an ellipsis where something is left out."""
+    return text if len(text) <= length else text[: max(length - 1, 0)] + "…" * (length > 0)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, digits)
+
+
+def _evidence(q: float) -> float:
+    """Give -log10 q, 0 for q = 1."""
+    return round(min(-math.log10(max(q, 1e-99)), 99.0), 1) + 0.0
