@@ -1,0 +1,104 @@
+/** Small helpers to build elements. Text only ever enters as text: never as markup. */
+
+interface Props {
+  class?: string;
+  axon?: string;
+  text?: string;
+  title?: string;
+  attrs?: Record<string, string>;
+}
+
+export function el<K extends keyof HTMLElementTagNameMap>(
+  tag: K,
+  props: Props = {},
+  ...children: (Node | string)[]
+): HTMLElementTagNameMap[K] {
+  const element = document.createElement(tag);
+  if (props.class) element.className = props.class;
+  if (props.axon) element.dataset.axon = props.axon;
+  if (props.title) element.title = props.title;
+  if (props.text !== undefined) element.textContent = props.text;
+  for (const [name, value] of Object.entries(props.attrs ?? {})) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+const ICONS = {
+  play: "M4 2.5v11l9-5.5z",
+  pause: "M4 3h3v10H4zM9 3h3v10H9z",
+  stop: "M3.5 3.5h9v9h-9z",
+  reset: "M8 2.5a5.5 5.5 0 1 0 5.3 4l-1.5.4A4 4 0 1 1 8 4v2.2L11.5 3 8 0z",
+  fit: "M2 6V2h4v1.5H3.5V6zM10 2h4v4h-1.5V3.5H10zM2 10h1.5v2.5H6V14H2zM12.5 10H14v4h-4v-1.5h2.5z",
+  close: "M4 3 3 4l4 4-4 4 1 1 4-4 4 4 1-1-4-4 4-4-1-1-4 4z",
+  end: "M3 2.5v11L9.5 8zM11 3h2v10h-2z",
+};
+export type Icon = keyof typeof ICONS;
+
+export function icon(name: Icon): SVGSVGElement {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  svg.setAttribute("viewBox", "0 0 16 16");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(space, "path");
+  path.setAttribute("d", ICONS[name]);
+  path.setAttribute("fill-rule", "evenodd");
+  svg.append(path);
+  return svg;
+}
+
+export function button(
+  axon: string,
+  glyph: Icon,
+  word: string,
+  title: string,
+  action: () => void,
+): HTMLButtonElement {
+  const element = el("button", {
+    class: "button",
+    axon,
+    title,
+    attrs: { type: "button", "aria-label": title },
+  });
+  element.append(icon(glyph));
+  if (word) element.append(el("span", { class: "word", text: word }));
+  element.addEventListener("click", action);
+  return element;
+}
+
+/** Sets text only when it changed, so that a selection in it survives. */
+export function write(element: Element, value: string): void {
+  if (element.textContent !== value) element.textContent = value;
+}
+
+/** Makes `parent` hold exactly `count` children, reusing those that are there so that clicks never miss. */
+export function rows<E extends HTMLElement>(parent: HTMLElement, count: number, make: () => E): E[] {
+  while (parent.children.length > count) parent.lastElementChild?.remove();
+  while (parent.children.length < count) parent.append(make());
+  return [...parent.children] as E[];
+}
+
+/** One line of a stranger's text: control characters and line breaks would tear a label apart. */
+export function oneLine(text: string, most = 400): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are exactly what is taken out
+  const clean = text.replace(/[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]+/g, " ");
+  const letters = [...clean.trim()];
+  return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : letters.join("");
+}
+
+/** A token in a sentence about it: what is invisible gets a sign. */
+export function showToken(token: string): string {
+  return token.replace(/\n/g, "↵").replace(/\t/g, "⇥").replace(/^ | $/g, "·") || "(empty)";
+}
+
+/** Activations and ratios in as many digits as carry meaning. */
+export function short(value: number): string {
+  const size = Math.abs(value);
+  if (size !== 0 && size < 0.001) return value.toExponential(1);
+  return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.1 ? 2 : 3);
+}
+
+export function percent(share: number): string {
+  const value = 100 * share;
+  return `${value >= 10 || value === 0 ? value.toFixed(0) : value >= 0.1 ? value.toFixed(1) : "<0.1"} %`;
+}

@@ -1,0 +1,67 @@
+/** Small runs for the tests. */
+
+export interface Spec {
+  features?: [id: number, activation: number, label?: string][];
+  edges?: [number, number, number, number][];
+  token?: string;
+  special?: boolean;
+  ms?: number;
+}
+
+export function rawFrame(run: number, step: number, spec: Spec = {}): Record<string, unknown> {
+  return {
+    run,
+    step,
+    position: step,
+    token: spec.token ?? ` t${step}`,
+    token_id: step,
+    generated: step > 1,
+    special: spec.special ?? false,
+    logprob: step ? -0.5 : null,
+    alternatives: [[" a", 0.6]],
+    features: (spec.features ?? []).map(([id, activation, label]) => ({
+      id,
+      activation,
+      layer: 3,
+      label: label ?? `label ${id}`,
+    })),
+    edges: spec.edges ?? [],
+    l0: 20,
+    explained_variance: 0.9,
+    ms: spec.ms ?? 50,
+  };
+}
+
+export class FakeModel {
+  traits: Record<string, unknown> = {
+    step: {},
+    selected_feature: null,
+    info: { model: "m", sae: "s", layer: 3 },
+  };
+  sent: Record<string, unknown>[] = [];
+  listeners = new Map<string, Set<(message: unknown) => void>>();
+
+  get(name: string): unknown {
+    return this.traits[name];
+  }
+  on(name: string, callback: (message: unknown) => void): void {
+    const callbacks = this.listeners.get(name) ?? new Set();
+    this.listeners.set(name, callbacks.add(callback));
+  }
+  off(name: string, callback: (message: unknown) => void): void {
+    this.listeners.get(name)?.delete(callback);
+  }
+  send(content: Record<string, unknown>): void {
+    this.sent.push(content);
+  }
+  tell(message: unknown): void {
+    for (const callback of this.listeners.get("msg:custom") ?? []) callback(message);
+  }
+  change(name: string, value: unknown): void {
+    this.traits[name] = value;
+    for (const callback of this.listeners.get(`change:${name}`) ?? []) callback(undefined);
+  }
+  asked(kind: string): Record<string, unknown>[] {
+    return this.sent.filter((message) => message.kind === kind);
+  }
+}

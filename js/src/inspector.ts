@@ -1,0 +1,260 @@
+/** One feature told in full; with none selected, what fires on the token looked at. */
+import { button, el, oneLine, percent, rows, short, showToken, write } from "./dom";
+import { type Details, type Key, keyOf, readInfo, SIGNIFICANT, safeUrl } from "./frame";
+import type { Panel } from "./prompt";
+import type { Store } from "./store";
+import type { Link } from "./wire";
+
+const MOST_NEIGHBOURS = 12;
+const MOST_FIRINGS = 60;
+
+export function inspectorPanel(link: Link, store: Store): Panel {
+  const now = nowList(link, store);
+  const one = oneFeature(link, store);
+  const element = el(
+    "aside",
+    { class: "inspector", axon: "inspector", attrs: { "aria-label": "Feature inspector" } },
+    now.element,
+    one.element,
+  );
+  return {
+    element,
+    update() {
+      const key = store.selectedKey;
+      now.element.hidden = key !== null;
+      one.element.hidden = key === null;
+      if (element.dataset.feature !== (key ?? "")) {
+        element.dataset.feature = key ?? "";
+        element.scrollTop = 0;
+      }
+      (key ? one : now).update();
+    },
+  };
+}
+
+/** A click acts on what the row showed when the pointer went down, though the row may be renewed meanwhile. */
+function pickable(row: HTMLElement, act: (value: string) => void): void {
+  let held = "";
+  row.addEventListener("pointerdown", () => {
+    held = row.dataset.value ?? "";
+  });
+  row.addEventListener("click", () => {
+    act(held || (row.dataset.value ?? ""));
+    held = "";
+  });
+}
+
+function choose(link: Link, key: string): void {
+  const [layer, id] = key.split(":").map(Number);
+  if (layer === undefined || id === undefined) return;
+  link.select(id, layer);
+}
+
+function nowList(link: Link, store: Store): Panel {
+  const head = el("h3", { text: "Fires now" });
+  const hint = el("p", { class: "hint", text: "Click a node or a line to see what is known about it." });
+  const body = el("div", { class: "list", axon: "firing" });
+  const element = el("div", { class: "now" }, head, hint, body);
+  return {
+    element,
+    update() {
+      const frame = store.frame();
+      const features = frame?.features ?? [];
+      write(head, frame ? `Fires on “${showToken(frame.token)}”` : "Features");
+      const most = features[0]?.activation || 1;
+      const lines = rows(body, features.length, () => {
+        const row = el(
+          "button",
+          { class: "row", attrs: { type: "button" } },
+          el("span", { class: "label", attrs: { dir: "auto" } }),
+          el("span", { class: "value" }),
+          el("span", { class: "bar" }),
+        );
+        pickable(row, (key) => choose(link, key));
+        return row;
+      });
+      features.forEach((feature, i) => {
+        const row = lines[i];
+        if (!row) return;
+        const label = oneLine(feature.label) || `feature ${feature.id}`;
+        row.dataset.value = keyOf(feature.layer, feature.id);
+        row.title = `${label} · id ${feature.id}, layer ${feature.layer}`;
+        row.style.setProperty("--share", String(feature.activation / most));
+        const [name, value] = row.children;
+        if (name) write(name, label);
+        if (value) write(value, short(feature.activation));
+      });
+    },
+  };
+}
+
+function oneFeature(link: Link, store: Store): Panel {
+  const label = el("h2", { class: "label", axon: "feature-label", attrs: { dir: "auto" } });
+  const close = button("deselect", "close", "", "Close (back to what fires now)", () => link.select(null));
+  const source = el("p", { class: "source", axon: "feature-source" });
+  source.addEventListener("click", () => source.classList.toggle("whole"));
+  const facts = el("div", { class: "facts", axon: "feature-facts" });
+  const fact = (name: string, title: string) => {
+    const value = el("span", { class: "fact" });
+    const term = el("span", { class: "term", text: name, title });
+    facts.append(term, value);
+    return value;
+  };
+  const score = fact("label score", "how well the label predicts the feature, by whoever made it");
+  const id = fact("id · layer", "the feature's number in the dictionary and the layer it reads");
+  const current = fact("now", "activation on the token looked at");
+  const peak = fact("peak", "strongest activation in this run");
+  const known = fact("known maximum", "strongest activation in the data its label comes from");
+  const often = fact(
+    "firing rate",
+    "share of all tokens of that data it fires on; dense: more than four times the mean feature",
+  );
+  const page = el("a", { class: "page", axon: "neuronpedia", text: "Neuronpedia page ↗" });
+  page.target = "_blank";
+  page.rel = "noopener noreferrer";
+  const section = (axon: string, title: string) => {
+    const body = el("div", { class: "chips", axon });
+    const element = el("section", {}, el("h3", { text: title }), body);
+    return { element, body, head: element.firstElementChild as HTMLElement };
+  };
+  const firesOn = section("fires-on", "Fires on");
+  const boosts = section("boosts", "Boosts");
+  const suppresses = section("suppresses", "Suppresses");
+  const fired = section("fired", "Fired in this run");
+  const together = section("neighbours", "Fires together with");
+  together.body.className = "list";
+  const element = el(
+    "div",
+    { class: "one" },
+    el("div", { class: "one-head" }, label, close),
+    source,
+    facts,
+    page,
+    fired.element,
+    together.element,
+    firesOn.element,
+    boosts.element,
+    suppresses.element,
+  );
+
+  const words = (part: ReturnType<typeof section>, tokens: [string, number | null][]) => {
+    part.element.hidden = tokens.length === 0;
+    const chips = rows(part.body, tokens.length, () => el("span", { class: "chip mono" }));
+    tokens.forEach(([token, activation], i) => {
+      const chip = chips[i];
+      if (!chip) return;
+      write(chip, showToken(token));
+      chip.title = activation === null ? "" : `activation ${short(activation)}`;
+    });
+  };
+
+  const firings = (key: Key) => {
+    const all = store.firings(key);
+    const list = all.slice(-MOST_FIRINGS);
+    const node = store.node(key);
+    fired.head.textContent = `Fired in this run: ${all.length} of ${store.tokens().length} tokens`;
+    const chips = rows(fired.body, list.length, () => {
+      const chip = el("button", { class: "chip mono lit", attrs: { type: "button" } });
+      pickable(chip, (step) => store.look(Number(step)));
+      return chip;
+    });
+    const at = store.frame()?.step;
+    list.forEach(({ step, token, activation }, i) => {
+      const chip = chips[i];
+      if (!chip) return;
+      write(chip, showToken(token));
+      chip.dataset.value = String(step);
+      chip.title = `token ${step}: activation ${short(activation)}`;
+      chip.style.setProperty("--heat", String(node?.peak ? activation / node.peak : 0));
+      chip.classList.toggle("at", step === at);
+    });
+  };
+
+  const neighbours = (key: Key) => {
+    const list = store.neighbours(key).slice(0, MOST_NEIGHBOURS);
+    together.element.hidden = list.length === 0;
+    const lines = rows(together.body, list.length, () => {
+      const row = el(
+        "button",
+        { class: "row", attrs: { type: "button" } },
+        el("span", { class: "label", attrs: { dir: "auto" } }),
+        el("span", { class: "value" }),
+      );
+      pickable(row, (other) => choose(link, other));
+      return row;
+    });
+    list.forEach((other, i) => {
+      const row = lines[i];
+      if (!row) return;
+      const sure = other.s >= SIGNIFICANT;
+      row.dataset.value = other.key;
+      row.classList.toggle("sure", sure);
+      row.title = `together on ${other.n} tokens, q = ${quantity(other.s)}${sure ? "" : ": chance would do that too"}`;
+      const [name, value] = row.children;
+      if (name) write(name, oneLine(other.label));
+      if (value) write(value, `${other.n}× · q ${quantity(other.s)}`);
+    });
+  };
+
+  return {
+    element,
+    update() {
+      const selected = store.selected;
+      if (!selected) return;
+      const key = keyOf(selected.layer, selected.id);
+      const details = store.details.get(key);
+      if (!details) link.ask(selected.id, selected.layer);
+      write(label, oneLine(details?.label || store.label(key)));
+      write(source, sourceLine(details));
+      source.title = source.textContent ?? "";
+      write(score, details?.score == null ? "unscored" : short(details.score));
+      write(id, `${selected.id} · ${selected.layer}`);
+      const activation = store.activation(store.frame(), key);
+      write(current, activation > 0 ? short(activation) : "quiet");
+      const node = store.node(key);
+      write(
+        peak,
+        node
+          ? `${short(node.peak)} on “${showToken(store.frames[node.peakStep]?.token ?? "")}”`
+          : "not fired yet",
+      );
+      write(known, details?.maximum == null ? "not reported" : short(details.maximum));
+      write(
+        often,
+        details?.frequency == null
+          ? "not reported"
+          : `${percent(details.frequency)}${details.dense ? " · dense" : ""}`,
+      );
+      often.classList.toggle("dense", details?.dense === true);
+      const url = pageOf(link, details, selected.id);
+      page.hidden = url === "";
+      if (url) page.href = url;
+      words(firesOn, details?.firesOn.slice(0, 16) ?? []);
+      words(boosts, details?.boosts.slice(0, 16).map((token): [string, null] => [token, null]) ?? []);
+      words(suppresses, details?.suppresses.slice(0, 16).map((token): [string, null] => [token, null]) ?? []);
+      firings(key);
+      neighbours(key);
+    },
+  };
+}
+
+/** A label is a guess: it never stands without where it comes from. */
+function sourceLine(details: Details | undefined): string {
+  if (!details) return "asking for what is known about it…";
+  return oneLine(details.source, 2000) || "source of the label not reported";
+}
+
+function pageOf(link: Link, details: Details | undefined, id: number): string {
+  if (details?.url) return details.url;
+  const place = readInfo(link.trait("info"))?.neuronpedia ?? "";
+  return place ? safeUrl(`https://www.neuronpedia.org/${encodeURI(place)}/${id}`) : "";
+}
+
+/** q from s = -log10 q. */
+export function quantity(s: number): string {
+  if (s <= 0.0005) return "1";
+  const q = 10 ** -s;
+  if (q >= 0.1) return q.toFixed(1).replace(/^0/, "");
+  if (q >= 0.001) return q.toPrecision(1).replace(/^0/, "");
+  return `10⁻${[...String(Math.round(s))].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(digit)]).join("")}`;
+}

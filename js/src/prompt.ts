@@ -1,0 +1,150 @@
+/** The header: what is loaded, the prompt and its buttons, and how it is going. */
+import { button, el, short, write } from "./dom";
+import { readInfo, text } from "./frame";
+import type { Store } from "./store";
+import type { Link } from "./wire";
+
+export interface Panel {
+  element: HTMLElement;
+  update(): void;
+  dispose?(): void;
+}
+
+export interface PromptActions {
+  fit(): void;
+}
+
+/** The state word of the status trait and the sentence behind it. */
+export function readStatus(value: unknown): { word: string; sentence: string } {
+  const status = text(value);
+  const colon = status.indexOf(":");
+  return colon < 0
+    ? { word: status.trim() || "idle", sentence: "" }
+    : { word: status.slice(0, colon).trim(), sentence: status.slice(colon + 1).trim() };
+}
+
+export function promptPanel(link: Link, store: Store, live: boolean, actions: PromptActions): Panel {
+  const name = el("span", { class: "model", axon: "model" });
+  const rest = el("span", { class: "about" });
+  const title = el("div", { class: "title" }, name, rest);
+  const stats = el("div", { class: "stats", axon: "stats" });
+  const speed = stat(stats, "tok/s", "tokens per second, by the engine's clock");
+  const explained = stat(
+    stats,
+    "explained",
+    "share of the residual's variance that the features explain on the token looked at",
+  );
+  const l0 = stat(stats, "L0", "features active on the token looked at");
+
+  const field = el("textarea", {
+    class: "prompt",
+    axon: "prompt",
+    attrs: {
+      rows: "1",
+      placeholder: "Write the beginning of a text…",
+      "aria-label": "Prompt",
+      spellcheck: "false",
+    },
+  });
+  let edited = false;
+  const fitHeight = () => {
+    field.style.height = "0";
+    field.style.height = `${Math.min(field.scrollHeight + 2, 84)}px`;
+  };
+  const follow = () => {
+    if (edited) return;
+    field.value = text(link.trait("prompt"));
+    fitHeight();
+  };
+  const start = () => {
+    if (generate.disabled) return;
+    edited = false;
+    link.send({ kind: "generate", prompt: field.value });
+  };
+  const generate = button("generate", "play", "Generate", "Generate (Enter)", start);
+  generate.classList.add("primary");
+  const stop = button("stop", "stop", "Stop", "Stop after the current token", () => {
+    link.send({ kind: "stop" });
+    stop.disabled = true;
+  });
+  const reset = button("reset", "reset", "Reset", "Reset: clear the graph and the text", () => {
+    link.send({ kind: "reset" });
+    actions.fit();
+  });
+  const fit = button("fit", "fit", "Fit", "Fit the graph into view", actions.fit);
+
+  field.addEventListener("input", () => {
+    edited = true;
+    fitHeight();
+  });
+  field.addEventListener("keydown", (event) => {
+    // The notebook has its own plans for Enter, arrows and letters.
+    event.stopPropagation();
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    start();
+  });
+
+  const row = el("div", { class: "ask" });
+  if (live) row.append(field, el("div", { class: "buttons" }, generate, stop, reset, fit));
+  else row.append(savedPrompt(link), el("div", { class: "buttons" }, fit));
+  const element = el("header", { class: "header" }, title, row, stats);
+
+  const state = () => {
+    const { word } = readStatus(link.trait("status"));
+    const busy = word === "running" || word === "stopping";
+    generate.disabled = busy || word === "closed";
+    stop.disabled = !(word === "running" || word === "loading");
+    reset.disabled = word === "closed";
+    // Space for the longest model name is short: the parts drop away from the right, the title tells all.
+    const info = readInfo(link.trait("info"));
+    const device = info?.device || text(link.trait("device"));
+    write(name, info?.model ?? "axon");
+    write(rest, [info?.sae, device].filter(Boolean).join(" · "));
+    title.title = info ? [info.model, info.sae, info.hook, device].filter(Boolean).join(" · ") : "";
+  };
+  const offs = [
+    link.onTraits(["status", "info", "device"], state),
+    link.onTraits(["prompt"], () => {
+      // Python's word is newer than an old edit, but never pulls the text from under someone typing.
+      if (document.activeElement !== field) edited = false;
+      follow();
+    }),
+  ];
+  state();
+  follow();
+  const sizes = new ResizeObserver(fitHeight);
+  sizes.observe(row);
+
+  return {
+    element,
+    update() {
+      const frame = store.frame();
+      const pace = store.speed();
+      write(speed, pace === null ? "–" : pace.toFixed(pace >= 10 ? 0 : 1));
+      write(explained, frame?.explained == null ? "–" : short(frame.explained));
+      write(l0, frame?.l0 == null ? "–" : String(Math.round(frame.l0)));
+    },
+    dispose() {
+      sizes.disconnect();
+      for (const off of offs) off();
+    },
+  };
+}
+
+function stat(parent: HTMLElement, unit: string, title: string): HTMLElement {
+  const value = el("b", { text: "–" });
+  const unitFirst = unit !== "tok/s";
+  const label = el("span", { class: "unit", text: unit });
+  parent.append(el("span", { class: "stat", title }, ...(unitFirst ? [label, value] : [value, label])));
+  return value;
+}
+
+function savedPrompt(link: Link): HTMLElement {
+  return el("div", {
+    class: "prompt saved",
+    axon: "prompt",
+    text: text(link.trait("prompt")),
+    title: "the prompt",
+  });
+}

@@ -1,0 +1,108 @@
+/** Where the camera is: keeps the graph framed while it grows, flies to a node, leaves a person's view alone. */
+import { type PerspectiveCamera, Vector3 } from "three";
+import type { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
+
+export interface Bounds {
+  centre: Vector3;
+  radius: number;
+}
+
+const UP = new Vector3(0, 1, 0);
+/** Radians per second of the idle turn. */
+const TURN = 0.07;
+
+export class Rig {
+  #camera: PerspectiveCamera;
+  #controls: OrbitControls;
+  /** "auto" frames the graph, "focus" stays by a node, "free" is the person's own view. */
+  #mode: "auto" | "focus" | "free" = "auto";
+  #before: { mode: "auto" | "free"; offset: Vector3; target: Vector3 } | null = null;
+  #goal: { target: Vector3; distance: number } | null = null;
+  #placed = false;
+  #turn = 0;
+  #pace = 0.9;
+
+  constructor(camera: PerspectiveCamera, controls: OrbitControls) {
+    this.#camera = camera;
+    this.#controls = controls;
+    camera.position.set(0, 40, 240);
+  }
+
+  /** The person moved the camera: it is theirs until Fit or a new run. */
+  release(): void {
+    this.#mode = "free";
+    this.#goal = null;
+    this.#before = null;
+  }
+
+  fit(): void {
+    this.#mode = "auto";
+    this.#before = null;
+    this.#pace = 0.3;
+  }
+
+  restart(): void {
+    this.fit();
+    this.#placed = false;
+  }
+
+  focus(): void {
+    if (this.#mode !== "focus")
+      this.#before = {
+        mode: this.#mode,
+        offset: this.#camera.position.clone().sub(this.#controls.target),
+        target: this.#controls.target.clone(),
+      };
+    this.#mode = "focus";
+    this.#pace = 0.35;
+  }
+
+  back(): void {
+    if (this.#mode !== "focus") return;
+    this.#mode = this.#before?.mode ?? "auto";
+    if (this.#before?.mode === "free")
+      this.#goal = { target: this.#before.target, distance: this.#before.offset.length() };
+    this.#before = null;
+  }
+
+  /** Moves on by `dt` seconds; true while it still moves. */
+  tick(dt: number, bounds: Bounds | null, node: Vector3 | null, turning: boolean): boolean {
+    if (!bounds) return false;
+    let goal = this.#goal;
+    let way: Vector3 | null = null;
+    if (this.#mode === "auto") goal = { target: bounds.centre, distance: this.#fitting(bounds.radius) };
+    else if (this.#mode === "focus" && node) {
+      goal = { target: node, distance: Math.min(Math.max(0.55 * this.#fitting(bounds.radius), 70), 200) };
+      // Looked at from outside, so that the rest of the graph lies behind it.
+      way = node.clone().sub(bounds.centre);
+    }
+    const { target } = this.#controls;
+    const offset = this.#camera.position.clone().sub(target);
+    let moving = false;
+    if (goal) {
+      const share = this.#placed ? 1 - Math.exp(-dt / this.#pace) : 1;
+      const distance = offset.length();
+      const gap = target.distanceTo(goal.target) + Math.abs(goal.distance - distance);
+      moving = gap > 0.4;
+      target.lerp(goal.target, share);
+      if (way && way.length() > 4) offset.lerp(way.setLength(distance), share);
+      offset.setLength(distance + (goal.distance - distance) * share);
+      if (this.#goal && !moving) this.#goal = null;
+      // After a quick fit or flight, go back to following the growth gently.
+      if (!moving && this.#mode === "auto") this.#pace = 0.9;
+      this.#placed = true;
+    }
+    const wish = turning && this.#mode !== "focus" ? TURN : 0;
+    this.#turn += (wish - this.#turn) * (1 - Math.exp(-dt / (wish ? 1.2 : 0.12)));
+    if (Math.abs(this.#turn) < 1e-4) this.#turn = 0;
+    if (this.#turn) offset.applyAxisAngle(UP, this.#turn * dt);
+    this.#camera.position.copy(target).add(offset);
+    return moving || this.#turn !== 0;
+  }
+
+  #fitting(radius: number): number {
+    const upright = (this.#camera.fov * Math.PI) / 360;
+    const sideways = Math.atan(Math.tan(upright) * this.#camera.aspect);
+    return (0.97 * radius + 8) / Math.sin(Math.min(upright, sideways));
+  }
+}

@@ -1,0 +1,279 @@
+/** Draws all nodes in one call and all edges in another: glowing discs and ribbons of constant pixel width. */
+import {
+  BufferAttribute,
+  BufferGeometry,
+  CustomBlending,
+  DoubleSide,
+  DynamicDrawUsage,
+  type IUniform,
+  Mesh,
+  OneFactor,
+  OneMinusSrcAlphaFactor,
+  Points,
+  type Scene,
+  ShaderMaterial,
+  Vector2,
+  Vector3,
+} from "three";
+import type { Theme } from "./theme";
+
+export interface Palette {
+  back: string;
+  quiet: string;
+  hot: string;
+  ring: string;
+  bright: string;
+  faint: string;
+  /** How much a halo covers (1) rather than adds light (0). */
+  cover: number;
+}
+
+export const PALETTES: Record<Theme, Palette> = {
+  dark: {
+    back: "#0e1217",
+    quiet: "#4d74ad",
+    hot: "#ffc75e",
+    ring: "#ffffff",
+    bright: "#8fc7e8",
+    faint: "#7f92ab",
+    cover: 0.12,
+  },
+  light: {
+    back: "#fbfbfa",
+    quiet: "#7f9dc9",
+    hot: "#e06a00",
+    ring: "#1b2430",
+    bright: "#2c74a8",
+    faint: "#7d8897",
+    cover: 1,
+  },
+};
+
+export type Rgb = Vector3;
+
+export function rgb(hex: string): Vector3 {
+  const value = Number.parseInt(hex.slice(1), 16);
+  return new Vector3((value >> 16) & 255, (value >> 8) & 255, value & 255).divideScalar(255);
+}
+
+/** A node right before the camera must not fill the picture. */
+export const MOST_PIXELS = 20;
+
+const NODE_VERTEX = /* glsl */ `
+#define MOST_PIXELS ${MOST_PIXELS.toFixed(1)}
+attribute vec4 look; // radius, heat, alpha, ring
+attribute float now; // 1: fires on this token
+uniform float pixels; uniform float least; uniform vec2 span;
+varying float hue; varying vec4 v; varying float core; varying float halo; varying float far;
+void main() {
+  vec4 at = modelViewMatrix * vec4(position, 1.0);
+  v = look; hue = now;
+  core = clamp(look.x * pixels / max(-at.z, 1.0), least, MOST_PIXELS * least);
+  halo = max(1.2 + 2.2 * look.y, look.w > 0.0 ? 2.0 : 0.0);
+  far = clamp((-at.z - span.x) / max(span.y - span.x, 1.0), 0.0, 1.0);
+  gl_Position = projectionMatrix * at;
+  gl_PointSize = 2.0 * core * halo + 2.0;
+}`;
+
+const NODE_FRAGMENT = /* glsl */ `
+uniform vec3 back; uniform vec3 quiet; uniform vec3 hot; uniform vec3 ring; uniform float cover;
+varying float hue; varying vec4 v; varying float core; varying float halo; varying float far;
+void main() {
+  vec2 p = (gl_PointCoord * 2.0 - 1.0) * (halo + 1.0 / core);
+  float d = length(p);
+  float soft = 1.0 / core;
+  float heat = clamp(v.y, 0.0, 1.0);
+  float fog = far * (1.0 - heat) * 0.62;
+  vec3 base = mix(quiet, hot, hue);
+  base = mix(mix(base, back, 0.2 * (1.0 - cover) + 0.06), base, smoothstep(0.0, 0.55, heat + 0.25));
+  float dome = sqrt(max(0.0, 1.0 - d * d));
+  float shine = pow(max(0.0, dot(vec3(p.x, -p.y, dome), vec3(-0.36, 0.48, 0.8))), 18.0);
+  vec3 colour = mix(base * (0.68 + 0.32 * dome) + shine * (0.1 + 0.14 * heat), back, fog);
+  float disc = 1.0 - smoothstep(1.0 - soft, 1.0 + soft * 0.4, d);
+  float glow = clamp(1.0 - (d - 1.0) / max(halo - 1.0, 0.01), 0.0, 1.0);
+  glow = glow * glow * heat * 0.55 * (1.0 - 0.4 * far) * (1.0 - disc);
+  float band = v.w * (1.0 - smoothstep(0.06, 0.06 + soft * 1.5, abs(d - 1.55)));
+  vec4 paint = vec4(base * glow, glow * cover);
+  paint = mix(paint, vec4(colour, 1.0), disc);
+  paint = mix(paint, vec4(ring, 1.0), band);
+  paint *= v.z;
+  if (paint.a + paint.r + paint.g + paint.b < 0.004) discard;
+  gl_FragColor = paint;
+}`;
+
+const EDGE_VERTEX = /* glsl */ `
+attribute vec3 other; attribute vec3 line; // side seen from this end, width, place across the ribbon
+attribute vec4 tint;
+uniform vec2 view; uniform vec2 span; uniform float least;
+varying vec4 vTint; varying float across; varying float wide;
+void main() {
+  vec4 at = modelViewMatrix * vec4(position, 1.0);
+  vec4 here = projectionMatrix * at;
+  vec4 there = projectionMatrix * modelViewMatrix * vec4(other, 1.0);
+  vec2 way = (there.xy / there.w - here.xy / here.w) * view;
+  float size = length(way);
+  vec2 normal = size > 0.0001 ? vec2(-way.y, way.x) / size : vec2(0.0);
+  wide = line.y * least + 1.0;
+  here.xy += normal * line.x * wide / view * here.w;
+  float far = clamp((-at.z - span.x) / max(span.y - span.x, 1.0), 0.0, 1.0);
+  vTint = vec4(tint.rgb, tint.a * (1.0 - 0.55 * far));
+  across = line.z;
+  gl_Position = here;
+}`;
+
+const EDGE_FRAGMENT = /* glsl */ `
+varying vec4 vTint; varying float across; varying float wide;
+void main() {
+  float a = vTint.a * clamp((1.0 - abs(across)) * wide, 0.0, 1.0);
+  gl_FragColor = vec4(vTint.rgb * a, a);
+}`;
+
+type Uniforms = Record<string, IUniform>;
+
+function material(vertexShader: string, fragmentShader: string, uniforms: Uniforms): ShaderMaterial {
+  return new ShaderMaterial({
+    vertexShader,
+    fragmentShader,
+    uniforms,
+    transparent: true,
+    side: DoubleSide,
+    depthTest: false,
+    depthWrite: false,
+    blending: CustomBlending,
+    blendSrc: OneFactor,
+    blendDst: OneMinusSrcAlphaFactor,
+    premultipliedAlpha: true,
+  });
+}
+
+class Columns {
+  geometry = new BufferGeometry();
+  #widths: Record<string, number>;
+  #capacity = 0;
+  #grow: (capacity: number) => void;
+  arrays: Record<string, Float32Array> = {};
+
+  constructor(widths: Record<string, number>, grow: (capacity: number) => void = () => {}) {
+    this.#widths = widths;
+    this.#grow = grow;
+  }
+
+  room(count: number): void {
+    if (count <= this.#capacity) return;
+    this.#capacity = Math.max(256, 2 ** Math.ceil(Math.log2(count)));
+    this.geometry.dispose();
+    for (const [name, width] of Object.entries(this.#widths)) {
+      const array = new Float32Array(this.#capacity * width);
+      this.arrays[name] = array;
+      this.geometry.setAttribute(name, new BufferAttribute(array, width).setUsage(DynamicDrawUsage));
+    }
+    this.#grow(this.#capacity);
+  }
+
+  commit(): void {
+    for (const attribute of Object.values(this.geometry.attributes))
+      if (attribute instanceof BufferAttribute) attribute.needsUpdate = true;
+  }
+}
+
+export interface Dot {
+  x: number;
+  y: number;
+  z: number;
+  radius: number;
+  heat: number;
+  alpha: number;
+  ring: number;
+  now: number;
+}
+
+export interface Ribbon {
+  from: { x: number; y: number; z: number };
+  to: { x: number; y: number; z: number };
+  width: number;
+  colour: Rgb;
+  alpha: number;
+}
+
+export class Painter {
+  #shared: Uniforms = {
+    span: { value: new Vector2(0, 1) },
+    least: { value: 1 },
+    pixels: { value: 1 },
+    view: { value: new Vector2(1, 1) },
+    back: { value: new Vector3() },
+    quiet: { value: new Vector3() },
+    hot: { value: new Vector3() },
+    ring: { value: new Vector3() },
+    cover: { value: 0 },
+  };
+  #dots = new Columns({ position: 3, look: 4, now: 1 });
+  #lines = new Columns({ position: 3, other: 3, line: 3, tint: 4 }, (capacity) => this.#index(capacity));
+
+  constructor(scene: Scene) {
+    const edges = new Mesh(this.#lines.geometry, material(EDGE_VERTEX, EDGE_FRAGMENT, this.#shared));
+    const nodes = new Points(this.#dots.geometry, material(NODE_VERTEX, NODE_FRAGMENT, this.#shared));
+    [edges, nodes].forEach((object, order) => {
+      object.frustumCulled = false;
+      object.renderOrder = order + 1;
+      scene.add(object);
+    });
+    this.#dots.room(1);
+    this.#lines.room(1);
+  }
+
+  palette(palette: Palette): void {
+    for (const name of ["back", "quiet", "hot", "ring"] as const) this.#set(name, rgb(palette[name]));
+    this.#set("cover", palette.cover);
+  }
+
+  /** Sizes in device pixels; near and far bound the depth over which things sink into the background. */
+  view(width: number, height: number, ratio: number, fov: number, near: number, far: number): void {
+    this.#set("view", new Vector2(width * ratio, height * ratio));
+    this.#set("pixels", (height * ratio) / (2 * Math.tan((fov * Math.PI) / 360)));
+    this.#set("least", ratio);
+    this.#set("span", new Vector2(near, far));
+  }
+
+  /** Dots must come sorted from far to near. */
+  dots(dots: Dot[]): void {
+    this.#dots.room(dots.length);
+    const { position, look, now } = this.#dots.arrays;
+    dots.forEach((dot, i) => {
+      position?.set([dot.x, dot.y, dot.z], 3 * i);
+      look?.set([dot.radius, dot.heat, dot.alpha, dot.ring], 4 * i);
+      now?.set([dot.now], i);
+    });
+    this.#dots.geometry.setDrawRange(0, dots.length);
+    this.#dots.commit();
+  }
+
+  ribbons(ribbons: Ribbon[]): void {
+    this.#lines.room(4 * ribbons.length);
+    const { position, other, line, tint } = this.#lines.arrays;
+    ribbons.forEach(({ from, to, width, colour, alpha }, i) => {
+      for (let corner = 0; corner < 4; corner++) {
+        const at = 4 * i + corner;
+        const [here, there] = corner < 2 ? [from, to] : [to, from];
+        position?.set([here.x, here.y, here.z], 3 * at);
+        other?.set([there.x, there.y, there.z], 3 * at);
+        // Seen from either end "left" is the other side.
+        line?.set([corner % 2 ? 1 : -1, width, corner === 1 || corner === 2 ? 1 : -1], 3 * at);
+        tint?.set([colour.x, colour.y, colour.z, alpha], 4 * at);
+      }
+    });
+    this.#lines.geometry.setDrawRange(0, 6 * ribbons.length);
+    this.#lines.commit();
+  }
+
+  #set(name: string, value: number | Vector2 | Vector3): void {
+    const uniform = this.#shared[name];
+    if (uniform) uniform.value = value;
+  }
+
+  #index(capacity: number): void {
+    const index: number[] = [];
+    for (let at = 0; at + 3 < capacity; at += 4) index.push(at, at + 1, at + 2, at, at + 2, at + 3);
+    this.#lines.geometry.setIndex(index);
+  }
+}
