@@ -82,6 +82,7 @@ def replay_data(
         "run": 1,
         "finish": trace.finish,
         "steps": frames,
+        "edges": wire.edges(graph),
         "features": [
             wire.feature_message(
                 feature,

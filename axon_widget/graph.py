@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class Graph:
     """
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()  # one thread counts while others look
         self.tokens = 0
         self._labels: dict[Key, str] = {}
         self._peak: dict[Key, float] = {}
@@ -56,6 +58,10 @@ class Graph:
         """
         if step.special:
             return
+        with self._lock:
+            self._add(step, shown)
+
+    def _add(self, step: TokenStep, shown: int | None) -> None:
         bit = 1 << self.tokens
         self.tokens += 1
         for feature in step.features:
@@ -119,6 +125,10 @@ class Graph:
             Places in `keys`, the number of tokens and the adjusted p-value (1 below `MIN_COUNT`), most significant
             first.
         """
+        with self._lock:
+            return self._pairs(keys, least)
+
+    def _pairs(self, keys: list[Key], least: int) -> list[tuple[int, int, int, float]]:
         places = {i: place for place, key in enumerate(keys) if (i := self._index.get(key)) is not None}
         known = np.fromiter(places, np.intp, len(places))
         a, b, q = self._significance()
@@ -132,13 +142,26 @@ class Graph:
         ]
         return sorted(edges, key=lambda edge: (edge[3], -edge[2]))
 
+    def significant(self) -> list[tuple[Key, Key, int, float]]:
+        """Give the edges with q at most `SIGNIFICANT` as (node, node, count, q), most significant first."""
+        with self._lock:
+            keys = list(self._index)
+            a, b, q = self._significance()
+            found = [
+                (keys[i], keys[j], int(self._together[i, j]), float(q[place]))
+                for place, (i, j) in enumerate(zip(a, b, strict=True))
+                if q[place] <= SIGNIFICANT
+            ]
+        return sorted(found, key=lambda edge: (edge[3], -edge[2]))
+
     def nodes(self) -> pd.DataFrame:
         """Give the nodes: layer, id, label, the number of tokens each fired on and its peak activation."""
         import pandas as pd
 
-        rows: list[tuple[Any, ...]] = [
-            (*key, self._labels[key], self._fired[key].bit_count(), self._peak[key]) for key in self._index
-        ]
+        with self._lock:
+            rows: list[tuple[Any, ...]] = [
+                (*key, self._labels[key], self._fired[key].bit_count(), self._peak[key]) for key in self._index
+            ]
         return pd.DataFrame(rows, columns=["layer", "id", "label", "count", "peak"])
 
     def edges(self, least: int = MIN_COUNT) -> pd.DataFrame:
@@ -159,6 +182,10 @@ class Graph:
             (Benjamini-Hochberg); 1 for a pair below a count of three. Neighbouring tokens are not independent, so q is
             a guide and not a proof.
         """
+        with self._lock:
+            return self._edges(least)
+
+    def _edges(self, least: int) -> pd.DataFrame:
         import pandas as pd
 
         nodes, keys = len(self._index), list(self._index)
@@ -190,9 +217,7 @@ class Graph:
         return table.sort_values(["q", "p", "count"], ascending=[True, True, False], ignore_index=True)
 
     def __repr__(self) -> str:
-        _a, _b, q = self._significance()
-        significant = int((q <= SIGNIFICANT).sum())
-        return f"Graph({len(self._index)} features, {significant} significant edges, {self.tokens} tokens)"
+        return f"Graph({len(self._index)} features, {len(self.significant())} significant edges, {self.tokens} tokens)"
 
 
 def graph_of(steps: Iterable[TokenStep], shown: int | None = 15) -> Graph:

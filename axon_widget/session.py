@@ -238,13 +238,20 @@ class Session:
         with self._pending_one():
             self._set("loading")
             try:
-                tracer = make(lambda sentence: self._set("loading", sentence))
+                tracer = make(self._report)
+            except _Dropped:
+                return
             except Exception as error:
                 self._load_error = _sentence(error)
                 raise
             if self._state != "closed":
                 self.tracer = tracer
                 self._listener.on_loaded(tracer)
+
+    def _report(self, sentence: str) -> None:
+        if self._state == "closed":
+            raise _Dropped
+        self._set("loading", sentence)
 
     def _generate(self, prompt: str, sampling: Callable[[], Sampling], seed: Callable[[], int | None]) -> None:
         with self._pending_one():
@@ -262,6 +269,10 @@ class Session:
                     self._listener.on_finish(trace)
             finally:
                 self._writing = False
+
+
+class _Dropped(Exception):  # noqa: N818  (not an error)
+    """Nobody waits for what is being loaded."""
 
 
 def _sentence(error: Exception) -> str:

@@ -12,6 +12,7 @@ import anywidget
 import traitlets as t
 
 from axon_widget import wire
+from axon_widget.export import STATIC, to_html
 from axon_widget.graph import Graph
 from axon_widget.labels import Label
 from axon_widget.session import Session, State
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
     from axon_widget.engine.sampling import Sampling
     from axon_widget.engine.tracer import Tracer
-
-STATIC = Path(__file__).parent / "static"
 
 EXAMPLES = {"stories15M": "Once upon a time, there was a little"}
 """A first prompt by model; others get `EXAMPLE`."""
@@ -121,6 +120,7 @@ class AxonWidget(anywidget.AnyWidget):
         tracer: Tracer | None = None,
         **traits: Any,
     ) -> None:
+        # Held for a moment only and never while observers run, so that they may call anything.
         self._lock = threading.RLock()
         self._run = _Run(0)
         self._writing = self._run
@@ -221,10 +221,9 @@ class AxonWidget(anywidget.AnyWidget):
     def reset(self) -> None:
         """Clear the trace, the graph and the view. A generation under way is stopped."""
         self._session.stop()
-        with self._lock:
-            self._begin(Trace())
-            self.error = ""
-            self.send({"kind": "reset", "run": self._run.number})
+        self._begin(Trace())
+        self.error = ""
+        self.send({"kind": "reset", "run": self._run.number})
 
     def close(self) -> None:
         """Stop the background thread and remove the view. The trace stays readable."""
@@ -266,8 +265,6 @@ class AxonWidget(anywidget.AnyWidget):
         ValueError
             If nothing was written yet.
         """
-        from axon_widget.export import to_html
-
         return to_html(
             self.trace,
             path,
@@ -344,19 +341,19 @@ class AxonWidget(anywidget.AnyWidget):
 
     def on_step(self, step: TokenStep) -> None:
         """Count a token and show it, unless the run was cleared meanwhile."""
-        with self._lock:
-            run = self._writing
-            if run is not self._run:
-                return
-            run.graph.add(step, self.feature_k)
-            run.frames.append(wire.frame(step, run.graph, run.number, self.feature_k, self.activation_threshold))
+        run = self._writing
+        run.graph.add(step, self.feature_k)
+        run.frames.append(wire.frame(step, run.graph, run.number, self.feature_k, self.activation_threshold))
+        if run is self._run:
             self.text += step.token
             self.step = run.frames[-1]
+        if run is not self._run:  # cleared by another thread, maybe just between these lines
+            self._show_nothing()
 
     def on_finish(self, trace: Trace) -> None:
         """Say how the run ended."""
         run = self._writing
-        self.send({"kind": "end", "run": run.number, "finish": trace.finish, "total": len(run.frames)})
+        self.send(wire.end(run.number, len(run.frames), trace.finish, run.graph))
 
     def on_error(self, sentence: str) -> None:
         """Show what went wrong."""
@@ -364,10 +361,13 @@ class AxonWidget(anywidget.AnyWidget):
 
     def _begin(self, trace: Trace) -> _Run:
         with self._lock:
-            self._run = _Run(self._run.number + 1, trace)
-            self.text = ""
-            self.step = {}
-            return self._run
+            run = self._run = _Run(self._run.number + 1, trace)
+        self._show_nothing()
+        return run
+
+    def _show_nothing(self) -> None:
+        self.text = ""
+        self.step = {}
 
     # The view asks (in whatever thread the kernel handles messages in: lock, enqueue, return)
 
@@ -404,7 +404,7 @@ class AxonWidget(anywidget.AnyWidget):
     def _send_frames(self, number: int | None, start: int) -> None:
         run = self._run
         if number is None:
-            messages = wire.snapshot(run.number, run.frames, run.trace.finish)
+            messages = wire.snapshot(run.number, run.frames, run.trace.finish, run.graph)
         else:
             messages = wire.steps(run.number, run.frames, start if number == run.number else 0)
         for message in messages:

@@ -14,14 +14,15 @@ from axon_widget.trace import TokenStep
 Frame = dict[str, Any]
 Message = dict[str, Any]
 
-BUDGET = 3000
-"""The most bytes a frame takes as JSON."""
+BUDGET = 2800
+"""The most bytes a frame takes as JSON: with what the kernel wraps around it, a message stays below 3 kB."""
 
 CHUNK = 100
 """The most frames in one message."""
 
 _LABEL = 48  # characters of a label in a frame; the inspector asks for the whole one
 _EDGES = 60
+_SIGNIFICANT = 500
 _ALTERNATIVES = 5
 _TOKEN = 60  # characters of an alternative's text
 
@@ -46,7 +47,7 @@ def frame(step: TokenStep, graph: Graph, run: int, feature_k: int, threshold: fl
         The frame, at most `BUDGET` bytes as JSON: labels are shortened and the weakest edges left out as needed.
     """
     shown = [f for f in step.features[:feature_k] if f.activation >= threshold]
-    edges = graph.pairs([(f.layer, f.id) for f in shown])
+    pairs = graph.pairs([(f.layer, f.id) for f in shown])
     for label_length, edge_count in ((_LABEL, _EDGES), (32, 40), (20, 25), (12, 12), (0, 0)):
         made: Frame = {
             "run": run,
@@ -69,7 +70,7 @@ def frame(step: TokenStep, graph: Graph, run: int, feature_k: int, threshold: fl
                 }
                 for f in shown
             ],
-            "edges": [[a, b, n, _evidence(q)] for a, b, n, q in edges[:edge_count]],
+            "edges": [[a, b, n, _evidence(q)] for a, b, n, q in pairs[:edge_count]],
             "l0": step.l0,
             "explained_variance": _rounded(step.explained_variance, 3),
             "ms": _rounded(step.milliseconds, 2),
@@ -98,10 +99,23 @@ def feature_message(feature: int, layer: int, label: Label, url: str) -> Message
     }
 
 
-def snapshot(run: int, frames: list[Frame], finish: str) -> Iterator[Message]:
+def edges(graph: Graph) -> list[list[Any]]:
+    """Give the significant edges of a graph, as [layer, id, layer, id, count, -log10 q].
+
+    A frame tells of its own features' pairs; what it said of a pair grows old as the run goes on.
+    """
+    return [[*a, *b, n, _evidence(q)] for a, b, n, q in graph.significant()[:_SIGNIFICANT]]
+
+
+def snapshot(run: int, frames: list[Frame], finish: str, graph: Graph) -> Iterator[Message]:
     """Make the messages that bring a new view to where the run is."""
-    yield {"kind": "snapshot", "run": run, "total": len(frames), "finish": finish}
+    yield {"kind": "snapshot", "run": run, "total": len(frames), "finish": finish, "edges": edges(graph)}
     yield from steps(run, frames, 0)
+
+
+def end(run: int, total: int, finish: str, graph: Graph) -> Message:
+    """Make the message that tells that a run ended."""
+    return {"kind": "end", "run": run, "total": total, "finish": finish, "edges": edges(graph)}
 
 
 def steps(run: int, frames: list[Frame], start: int) -> Iterator[Message]:

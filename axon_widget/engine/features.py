@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 
+_WRITTEN = re.compile(r"hook_resid_(pre|mid|post)$|hook_(attn|mlp)_out$|(embed|attn|mlp|\d)\.hook_(in|out)$|embed$")
 _CHUNK = 64  # tokens encoded at once: a wide SAE's dense activations for a whole context would not fit
 
 
@@ -46,8 +48,12 @@ class FeatureReader:
         self.d_in = int(sae.cfg.d_in)
         kwargs: dict[str, Any] = sae.cfg.metadata.model_from_pretrained_kwargs or {}
         # TransformerLens' center_writing_weights removes the mean over the residual stream's dimensions from
-        # everything that writes to it. On untouched weights the same SAE must be given x - mean(x).
-        self._centred = bool(kwargs.get("center_writing_weights", False))
+        # everything that writes to it. On untouched weights an SAE of what is written must be given x - mean(x);
+        # what a LayerNorm has read is the same either way.
+        written = _WRITTEN.search(str(sae.cfg.metadata.hook_name)) is not None
+        self._centred = written and bool(kwargs.get("center_writing_weights", False))
+        if getattr(sae, "hook_z_reshaping_mode", False):
+            sae.turn_off_forward_pass_hook_z_reshaping()  # the bridge gives the heads side by side already
 
     def prepare(self, x: torch.Tensor) -> torch.Tensor:
         """Bring activations (n, d_in) to what the SAE was trained on: its dtype, and centred where it was."""

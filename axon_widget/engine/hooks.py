@@ -48,6 +48,7 @@ class HookedModel:
         self.bridge = bridge
         self.context: int = int(bridge.cfg.n_ctx)
         self.device = next(plain.parameters()).device
+        self._resolved: dict[str, str] = {}
 
     @classmethod
     def wrap(cls, name: str, hf_model: Any, tokenizer: Any) -> HookedModel:
@@ -83,6 +84,8 @@ class HookedModel:
         ValueError
             If the model has no such hook point (the bridge itself would ignore it silently).
         """
+        if hook in self._resolved:
+            return self._resolved[hook]
         resolved = self.bridge._resolve_hook_name(hook)  # pyright: ignore[reportPrivateUsage]
         points = self.bridge.hook_dict
         if resolved not in points:
@@ -91,6 +94,7 @@ class HookedModel:
             near = difflib.get_close_matches(hook, names, n=3)
             hint = f" Did you mean {', '.join(near)}?" if near else ""
             raise ValueError(f"This model has no hook point {hook!r} ({self.n_layers} blocks).{hint}")
+        self._resolved[hook] = resolved
         return resolved
 
     @property

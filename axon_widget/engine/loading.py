@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
@@ -12,7 +13,7 @@ import torch
 
 from axon_widget import catalog, embedded
 from axon_widget.engine.hooks import HookedModel
-from axon_widget.engine.tracer import Tracer
+from axon_widget.labels import Labels
 from axon_widget.labels.bundled import BundledLabels
 
 Progress: TypeAlias = Callable[[str], None]
@@ -30,33 +31,40 @@ _TOKENIZER_FILES = ["tokenizer*", "vocab*", "merges.txt", "special_tokens_map.js
 _PROBE_SECONDS = 5.0
 
 
-def load(
-    model: str | None = None,
-    sae: str | Path | None = None,
-    *,
-    device: str = "auto",
-    dtype: str = "float32",
-    progress: Progress | None = None,
-) -> Tracer:
+@dataclass
+class Loaded:
+    """What `Tracer` is made of; the fields are its parameters."""
+
+    model: HookedModel
+    tokenizer: Any
+    sae: Any
+    model_name: str
+    sae_name: str
+    labels: Labels | None = None
+    neuronpedia: str = ""
+    fallback: str = ""
+
+
+def load(model: str | None, sae: str | Path | None, device: str, dtype: str, report: Progress) -> Loaded:
     """Load a model and an SAE. See `Tracer.load`."""
-    report = progress or _silent
     where = _device(device)
     if dtype not in _DTYPES:
         raise ValueError(f"dtype={dtype!r} is not known: give one of {', '.join(_DTYPES)}.")
     if model is None and sae is None:
         try:
-            return load(DEFAULT_MODEL, DEFAULT_SAE, device=device, dtype=dtype, progress=progress)
+            return _load_pretrained(DEFAULT_MODEL, DEFAULT_SAE, where, _DTYPES[dtype], report)
         except ConnectionError:
-            fallback = f"embedded model {embedded.MODEL_NAME}, because {DEFAULT_MODEL} is neither cached nor reachable"
-            return _load_embedded(None, where, _DTYPES[dtype], report, fallback)
+            loaded = _load_embedded(None, where, _DTYPES[dtype], report)
+            loaded.fallback = (
+                f"embedded model {embedded.MODEL_NAME}, because {DEFAULT_MODEL} is neither cached nor reachable"
+            )
+            return loaded
     if model is not None and model.lower() in EMBEDDED_NAMES:
         return _load_embedded(sae, where, _DTYPES[dtype], report)
     return _load_pretrained(model, sae, where, _DTYPES[dtype], report)
 
 
-def _load_embedded(
-    sae: str | Path | None, device: torch.device, dtype: torch.dtype, report: Progress, fallback: str = ""
-) -> Tracer:
+def _load_embedded(sae: str | Path | None, device: torch.device, dtype: torch.dtype, report: Progress) -> Loaded:
     hook = str(sae or EMBEDDED_HOOK).removeprefix("embedded/")
     directory = embedded.sae_dir(hook)
     if not (directory / "cfg.json").is_file():
@@ -74,13 +82,12 @@ def _load_embedded(
         model_name=embedded.MODEL_NAME,
         sae_name=f"embedded/{directory.name}",
         labels=_labels_beside(directory),
-        fallback=fallback,
     )
 
 
 def _load_pretrained(
     model: str | None, sae: str | Path | None, device: torch.device, dtype: torch.dtype, report: Progress
-) -> Tracer:
+) -> Loaded:
     from sae_lens.saes.sae import SAE
 
     if sae is None:
@@ -114,7 +121,7 @@ def _load_pretrained(
 
 def _assemble(
     directory: Path, sae: Any, device: torch.device, dtype: torch.dtype, report: Progress, **kwargs: Any
-) -> Tracer:
+) -> Loaded:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     report(f"model {kwargs['model_name']}")
@@ -124,7 +131,7 @@ def _assemble(
         directory, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
     )
     hooked = HookedModel.wrap(_hub_name(kwargs["model_name"]), hf_model.to(device), tokenizer)
-    return Tracer(hooked, tokenizer, sae.to(dtype), **kwargs)
+    return Loaded(hooked, tokenizer, sae.to(dtype), **kwargs)
 
 
 def _sae_from_disk(directory: Path, device: torch.device) -> Any:
@@ -263,7 +270,3 @@ def _device(device: str) -> torch.device:
         return torch.device(device)
     except RuntimeError:
         raise ValueError(f"device={device!r} is not known: give 'auto', 'cpu', 'cuda' or 'mps'.") from None
-
-
-def _silent(_sentence: str) -> None:
-    return

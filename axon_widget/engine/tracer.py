@@ -5,24 +5,23 @@ from __future__ import annotations
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 
 from axon_widget.engine.decoding import IncrementalDecoder
 from axon_widget.engine.features import FeatureReader, Reading
 from axon_widget.engine.hooks import HookedModel
+from axon_widget.engine.loading import Progress, load
 from axon_widget.engine.sampling import Sampling
 from axon_widget.labels import Label, Labels, NoLabels
 from axon_widget.labels.logits import LogitLabels
 from axon_widget.trace import Alternative, Feature, Finish, Origin, TokenStep, Trace
-
-if TYPE_CHECKING:
-    from axon_widget.engine.loading import Progress
 
 _ALTERNATIVES = 5
 
@@ -103,7 +102,7 @@ class Tracer:
         dtype: str = "float32",
         progress: Progress | None = None,
     ) -> Tracer:
-        """Load a model and an SAE of it.
+        """Load a model and an SAE of it, or give the tracer that already holds them.
 
         Parameters
         ----------
@@ -127,9 +126,17 @@ class Tracer:
         ConnectionError
             If files are neither cached nor reachable.
         """
-        from axon_widget.engine.loading import load
-
-        return load(model, sae, device=device, dtype=dtype, progress=progress)
+        key = (model, str(sae), device, dtype)
+        report = progress or _silent
+        report("waiting for another model to load" if _loading.locked() else "")
+        with _loading:
+            report("")
+            tracer = _loaded.get(key)
+            if tracer is None:
+                tracer = cls(**vars(load(model, sae, device, dtype, report)))
+                if not tracer.fallback:
+                    _loaded[key] = tracer
+            return tracer
 
     @property
     def info(self) -> dict[str, Any]:
@@ -269,7 +276,7 @@ class Tracer:
                     return
                 start = time.perf_counter()
                 ahead = logits[-1:].float()
-                if not bool(torch.isfinite(ahead).any()) or bool(torch.isnan(ahead).any()):
+                if not math.isfinite(float(ahead.max())):  # NaN anywhere makes the maximum NaN
                     raise RuntimeError(
                         "The model's logits are not finite, so no token can be chosen: load it in float32."
                     )
@@ -386,6 +393,18 @@ class Tracer:
 
     def _bos(self) -> int | None:
         return self.tokenizer.bos_token_id
+
+
+# Forty runs of a cell make forty widgets, of which each would hold a model of its own.
+_loaded: weakref.WeakValueDictionary[tuple[str | None, str, str, str], Tracer] = weakref.WeakValueDictionary()
+
+
+# transformers switches global state of torch while it loads: one at a time.
+_loading = threading.Lock()
+
+
+def _silent(_sentence: str) -> None:
+    return
 
 
 def _always(sampling: Sampling) -> Callable[[], Sampling]:

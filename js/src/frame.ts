@@ -10,6 +10,14 @@ export interface Feature {
 /** [a, b, n, s]: a and b index the frame's features, n tokens shared so far, s = -log10 q of that co-firing. */
 export type Edge = [a: number, b: number, n: number, s: number];
 
+/** A co-firing by the nodes' own names. */
+export interface Pair {
+  a: Key;
+  b: Key;
+  n: number;
+  s: number;
+}
+
 export interface Frame {
   run: number;
   step: number;
@@ -128,6 +136,17 @@ function readFeature(value: unknown): Feature | null {
   const activation = number(raw?.activation);
   if (!raw || id === null || activation === null) return null;
   return { id, activation, layer: whole(raw.layer) ?? 0, label: text(raw.label) };
+}
+
+/** The run's significant edges, as [layer, id, layer, id, n, s]. */
+export function readPairs(value: unknown): Pair[] {
+  const pairs: Pair[] = [];
+  for (const item of list(value)) {
+    const [la, a, lb, b, n, s] = list(item).map(number);
+    if (la == null || a == null || lb == null || b == null || n == null || s == null) continue;
+    pairs.push({ a: keyOf(la, a), b: keyOf(lb, b), n, s });
+  }
+  return pairs;
 }
 
 export function readDetails(value: unknown): Details | null {

@@ -61,7 +61,13 @@ export class SavedModel implements Port {
     const steps = list(this.#saved.steps);
     const run = number(this.#saved.run) ?? 1;
     if (greet)
-      this.#tell("msg:custom", { kind: "snapshot", run, total: steps.length, finish: this.#saved.finish });
+      this.#tell("msg:custom", {
+        kind: "snapshot",
+        run,
+        total: steps.length,
+        finish: this.#saved.finish,
+        edges: this.#saved.edges,
+      });
     for (let at = from; at < steps.length; at += CHUNK)
       this.#tell("msg:custom", { kind: "steps", run, steps: steps.slice(at, at + CHUNK) });
   }

@@ -1,5 +1,5 @@
 /** Everything known about the run: no DOM, no three. All views of one model share one store. */
-import { type Details, type Frame, type Key, keyOf } from "./frame";
+import { type Details, type Frame, type Key, keyOf, type Pair } from "./frame";
 
 export interface NodeState {
   key: Key;
@@ -101,6 +101,18 @@ class Fold implements Moment {
       this.edges.set(key, { key, a, b, n, s, lastStep: frame.step });
     }
   }
+
+  /** Takes the significance of every pair as it stands now; a pair that is not listed has none. */
+  settle(edges: Pair[]): void {
+    for (const edge of this.edges.values()) edge.s = 0;
+    for (const { a, b, n, s } of edges) {
+      const [first, second] = [a, b].sort() as [Key, Key];
+      if (!this.nodes.has(first) || !this.nodes.has(second)) continue;
+      const key = `${first}|${second}`;
+      const lastStep = this.edges.get(key)?.lastStep ?? this.step;
+      this.edges.set(key, { key, a: first, b: second, n, s, lastStep });
+    }
+  }
 }
 
 export class Store {
@@ -118,6 +130,7 @@ export class Store {
 
   #live = new Fold();
   #past: Fold | null = null;
+  #settled: { edges: Pair[]; total: number } | null = null;
   #listeners = new Set<(change: Change) => void>();
 
   subscribe(listener: (change: Change) => void): () => void {
@@ -144,6 +157,7 @@ export class Store {
     this.cursor = null;
     this.#live = new Fold();
     this.#past = null;
+    this.#settled = null;
     this.#emit("run");
   }
 
@@ -163,14 +177,23 @@ export class Store {
       this.#live = this.#fold(new Fold(), this.frames.length - 1);
       this.#past = null;
     }
+    this.#settle();
     this.#emit("frames");
   }
 
-  end(run: number, finish: string, total: number): void {
+  /** `edges` are the significant ones as they stand now: what frames said of a pair grows old. */
+  end(run: number, finish: string, total: number, edges: Pair[] = []): void {
     if (!this.enter(run)) return;
     this.finish = finish;
     this.total = Math.max(this.total, total);
+    this.#settled = { edges, total };
+    this.#settle();
     this.#emit("end");
+  }
+
+  /** Frames that came after the edges were settled know better. */
+  #settle(): void {
+    if (this.#settled && this.frames.length <= this.#settled.total) this.#live.settle(this.#settled.edges);
   }
 
   /** The first step that must exist but has not arrived. */

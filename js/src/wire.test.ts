@@ -33,6 +33,36 @@ describe("greeting", () => {
     expect(model.asked("pull")).toEqual([]);
   });
 
+  it("settles the edges, whichever comes first, until newer frames know better", () => {
+    link.start();
+    const frames = [0, 1, 2].map((step) =>
+      rawFrame(4, step, {
+        features: [
+          [1, 1],
+          [2, 1],
+        ],
+        edges: [[0, 1, step + 1, 2]],
+      }),
+    );
+    const settled = (s: number) => ({
+      kind: "end",
+      run: 4,
+      total: 2,
+      finish: "eos",
+      edges: [[3, 1, 3, 2, 9, s], [3, 1, 3, 77, 9, 5], ["x"]],
+    });
+    const edges = () => [...store.moment().edges.values()].map(({ a, b, n, s }) => [a, b, n, s]);
+    model.tell({ kind: "steps", run: 4, steps: frames.slice(0, 1) });
+    model.tell(settled(3));
+    expect(edges()).toEqual([["3:1", "3:2", 9, 3]]);
+    model.tell({ kind: "steps", run: 4, steps: frames.slice(1, 2) });
+    expect(edges()).toEqual([["3:1", "3:2", 9, 3]]);
+    model.tell({ kind: "steps", run: 4, steps: frames.slice(2) });
+    expect(edges()).toEqual([["3:1", "3:2", 3, 2]]);
+    model.tell({ ...settled(3), total: 3, edges: [] });
+    expect(edges()).toEqual([["3:1", "3:2", 3, 0]]);
+  });
+
   it("takes up the newest step and the selection that were there before it", () => {
     model.traits.step = rawFrame(2, 0, { features: [[9, 1]] });
     model.traits.selected_feature = 9;

@@ -1,5 +1,5 @@
 /** The conversation with Python: traits are only read, every action is a message, gaps are asked for again. */
-import { type Frame, keyOf, list, number, readDetails, readFrame, record, text } from "./frame";
+import { type Frame, keyOf, list, number, readDetails, readFrame, readPairs, record, text } from "./frame";
 import type { Change, Store } from "./store";
 
 /** As much of a widget model as the view uses; a replay page brings its own. */
@@ -125,7 +125,8 @@ export class Link {
     switch (message.kind) {
       case "snapshot":
       case "end":
-        if (run !== null) this.#store.end(run, text(message.finish), number(message.total) ?? 0);
+        if (run !== null)
+          this.#store.end(run, text(message.finish), number(message.total) ?? 0, readPairs(message.edges));
         break;
       case "steps":
         this.#take(list(message.steps));
