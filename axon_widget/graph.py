@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections.abc import Iterable
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +31,7 @@ class Graph:
 
     Nodes are the features that were shown. Edges count on how many tokens two nodes fired together; the counts
     come from all active features, not only from the strongest that are shown, and special tokens do not count.
+    One thread may add tokens while others look.
 
     Attributes
     ----------
@@ -37,14 +40,16 @@ class Graph:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # one thread counts while others look
+        self._lock = threading.RLock()
         self.tokens = 0
         self._labels: dict[Key, str] = {}
         self._peak: dict[Key, float] = {}
-        # The tokens a feature fired on, as a bit set: the size of an intersection is one machine operation a word.
+        # The tokens a feature fired on, as a bit set: the size of an intersection is a few machine operations.
         self._fired: dict[Key, int] = {}
-        self._index: dict[Key, int] = {}
-        self._together: NDArray[np.int32] = np.zeros((0, 0), np.int32)
+        self._place: dict[Key, int] = {}  # of the nodes, in the order they were shown
+        # The pairs of nodes that fired together on MIN_COUNT tokens or more, by their places, and their counts.
+        self._pair: dict[tuple[int, int], int] = {}
+        self._a, self._b, self._count = array("q"), array("q"), array("q")
 
     def add(self, step: TokenStep, shown: int | None = None) -> None:
         """Count a token.
@@ -69,45 +74,56 @@ class Graph:
             self._fired[key] = self._fired.get(key, 0) | bit
             self._peak[key] = max(self._peak.get(key, 0.0), feature.activation)
             self._labels[key] = feature.label
-        known = [i for f in step.features if (i := self._index.get((f.layer, f.id))) is not None]
-        self._together[np.ix_(known, known)] += 1
-        for feature in step.features[:shown]:
-            self._show((feature.layer, feature.id))
+        keys = [(feature.layer, feature.id) for feature in step.features]
+        nodes = self._often(key for key in keys if key in self._place)
+        for one, other in combinations(sorted(nodes), 2):
+            at = self._pair.get((one, other))
+            if at is None:
+                self._meet(one, other, nodes[one] & nodes[other])
+            else:
+                self._count[at] += 1
+        for key in keys[:shown]:
+            if key not in self._place:
+                place = self._place[key] = len(self._place)
+                if self._fired[key].bit_count() >= MIN_COUNT:  # it fired before it was shown
+                    for other, fired in self._often(self._place).items():
+                        if other != place:
+                            self._meet(other, place, fired & self._fired[key])
 
-    def _show(self, key: Key) -> None:
-        """Make a feature a node, counting what it did before it was shown."""
-        if key in self._index:
-            return
-        place = len(self._index)
-        self._index[key] = place
-        if place == len(self._together):
-            grown = np.zeros((2 * place + 64,) * 2, np.int32)
-            grown[:place, :place] = self._together[:place, :place]
-            self._together = grown
-        mine = self._fired[key]
-        for other, i in self._index.items():
-            self._together[place, i] = self._together[i, place] = (mine & self._fired[other]).bit_count()
+    def _often(self, keys: Iterable[Key]) -> dict[int, int]:
+        """Give place and tokens of those nodes that fired often enough to be tested."""
+        return {self._place[key]: fired for key in keys if (fired := self._fired[key]).bit_count() >= MIN_COUNT}
 
-    def _significance(self) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-        """Give (a, b, q) of every pair of nodes that fired together on at least `MIN_COUNT` tokens.
+    def _meet(self, one: int, other: int, together: int) -> None:
+        """Note a pair of nodes, in the order of their places, if they fired together often enough."""
+        count = together.bit_count()
+        if count >= MIN_COUNT:
+            self._pair[one, other] = len(self._count)
+            self._a.append(one)
+            self._b.append(other)
+            self._count.append(count)
+
+    def _significance(self) -> NDArray[np.float64]:
+        """Give q of every pair of nodes that fired together on at least `MIN_COUNT` tokens.
 
         p = P[Hypergeometric(N, n_a, n_b) >= n_ab], and q is its Benjamini-Hochberg adjustment (1995). It runs over
         all pairs of nodes that each fired on `MIN_COUNT` tokens: the others could not reach that count together
         whatever happened, so they are no tests (Tarone 1990). Pairs with smaller counts stand in with p = 1.
         """
-        nodes = len(self._index)
-        together = self._together[:nodes, :nodes]
-        a, b = np.nonzero(np.triu(together >= MIN_COUNT, 1))
-        if not len(a):
-            return a, b, np.zeros(0)
-        fired = together.diagonal()
+        if not self._count:
+            return np.zeros(0)
+        fired = self._counts()
         testable = int((fired >= MIN_COUNT).sum())
-        p = _tail(self.tokens, fired[a], fired[b], together[a, b])
+        p = _tail(self.tokens, fired[np.array(self._a)], fired[np.array(self._b)], np.array(self._count))
         order = np.argsort(p)
         ranked = p[order] * (testable * (testable - 1) / 2) / np.arange(1, len(p) + 1)
         q = np.empty_like(p)
         q[order] = np.minimum(np.minimum.accumulate(ranked[::-1])[::-1], 1)
-        return a, b, q
+        return q
+
+    def _counts(self) -> NDArray[np.int64]:
+        """Give the number of tokens each node fired on."""
+        return np.fromiter((self._fired[key].bit_count() for key in self._place), np.int64, len(self._place))
 
     def pairs(self, keys: list[Key], least: int = 2) -> list[tuple[int, int, int, float]]:
         """Give the edges among some nodes.
@@ -125,32 +141,24 @@ class Graph:
             Places in `keys`, the number of tokens and the adjusted p-value (1 below `MIN_COUNT`), most significant
             first.
         """
+        edges: list[tuple[int, int, int, float]] = []
         with self._lock:
-            return self._pairs(keys, least)
-
-    def _pairs(self, keys: list[Key], least: int) -> list[tuple[int, int, int, float]]:
-        places = {i: place for place, key in enumerate(keys) if (i := self._index.get(key)) is not None}
-        known = np.fromiter(places, np.intp, len(places))
-        a, b, q = self._significance()
-        mine = np.isin(a, known) & np.isin(b, known)
-        significance = {(int(i), int(j)): float(x) for i, j, x in zip(a[mine], b[mine], q[mine], strict=True)}
-        counts = self._together[np.ix_(known, known)]
-        edges = [
-            (places[int(i)], places[int(j)], int(counts[x, y]), significance.get((min(i, j), max(i, j)), 1.0))
-            for x, y in zip(*np.nonzero(np.triu(counts >= least, 1)), strict=True)
-            for i, j in [(int(known[x]), int(known[y]))]
-        ]
+            q = self._significance()
+            nodes = [(i, self._place[key], self._fired[key]) for i, key in enumerate(keys) if key in self._place]
+            for (i, one, fired), (j, other, fired_too) in combinations(nodes, 2):
+                count = (fired & fired_too).bit_count()
+                if count >= least:
+                    at = self._pair.get((min(one, other), max(one, other)))
+                    edges.append((i, j, count, 1.0 if at is None else float(q[at])))
         return sorted(edges, key=lambda edge: (edge[3], -edge[2]))
 
     def significant(self) -> list[tuple[Key, Key, int, float]]:
         """Give the edges with q at most `SIGNIFICANT` as (node, node, count, q), most significant first."""
         with self._lock:
-            keys = list(self._index)
-            a, b, q = self._significance()
-            found = [
-                (keys[i], keys[j], int(self._together[i, j]), float(q[place]))
-                for place, (i, j) in enumerate(zip(a, b, strict=True))
-                if q[place] <= SIGNIFICANT
+            keys, q = list(self._place), self._significance()
+            found: list[tuple[Key, Key, int, float]] = [
+                (keys[self._a[at]], keys[self._b[at]], self._count[at], float(q[at]))
+                for at in np.nonzero(q <= SIGNIFICANT)[0].tolist()
             ]
         return sorted(found, key=lambda edge: (edge[3], -edge[2]))
 
@@ -160,7 +168,7 @@ class Graph:
 
         with self._lock:
             rows: list[tuple[Any, ...]] = [
-                (*key, self._labels[key], self._fired[key].bit_count(), self._peak[key]) for key in self._index
+                (*key, self._labels[key], self._fired[key].bit_count(), self._peak[key]) for key in self._place
             ]
         return pd.DataFrame(rows, columns=["layer", "id", "label", "count", "peak"])
 
@@ -188,18 +196,20 @@ class Graph:
     def _edges(self, least: int) -> pd.DataFrame:
         import pandas as pd
 
-        nodes, keys = len(self._index), list(self._index)
-        together = self._together[:nodes, :nodes]
-        a, b = np.nonzero(np.triu(together >= max(least, 1), 1))
+        keys, fired = list(self._place), self._counts()
+        size = (self.tokens + 7) // 8
+        bits = b"".join(self._fired[key].to_bytes(size, "little") for key in keys)
+        on = np.unpackbits(np.frombuffer(bits, np.uint8).reshape(len(keys), size), axis=1).astype(np.float32)
+        together = np.triu(on @ on.T, 1).astype(np.int64)
+        a, b = np.nonzero(together >= max(least, 1))
         n = float(self.tokens)
         n_ab = together[a, b].astype(float)
-        n_a, n_b = together.diagonal()[a].astype(float), together.diagonal()[b].astype(float)
+        n_a, n_b = fired[a].astype(float), fired[b].astype(float)
         with np.errstate(divide="ignore", invalid="ignore"):
             npmi = np.where(n_ab == n, 1.0, np.log(n * n_ab / (n_a * n_b)) / -np.log(n_ab / n))
             phi = (n * n_ab - n_a * n_b) / np.sqrt(n_a * n_b * (n - n_a) * (n - n_b))
-        adjusted = np.ones((nodes, nodes))
-        sa, sb, q = self._significance()
-        adjusted[sa, sb] = q
+        adjusted = self._significance()
+        at = [self._pair.get((int(i), int(j))) for i, j in zip(a, b, strict=True)]
         table = pd.DataFrame(
             {
                 "layer_a": [keys[i][0] for i in a],
@@ -210,14 +220,14 @@ class Graph:
                 "jaccard": n_ab / (n_a + n_b - n_ab),
                 "npmi": npmi,
                 "phi": phi,
-                "p": _tail(self.tokens, together.diagonal()[a], together.diagonal()[b], together[a, b]),
-                "q": adjusted[a, b],
+                "p": _tail(self.tokens, fired[a], fired[b], together[a, b]),
+                "q": [1.0 if k is None else adjusted[k] for k in at],
             }
         )
         return table.sort_values(["q", "p", "count"], ascending=[True, True, False], ignore_index=True)
 
     def __repr__(self) -> str:
-        return f"Graph({len(self._index)} features, {len(self.significant())} significant edges, {self.tokens} tokens)"
+        return f"Graph({len(self._place)} features, {len(self.significant())} significant edges, {self.tokens} tokens)"
 
 
 def graph_of(steps: Iterable[TokenStep], shown: int | None = 15) -> Graph:
@@ -230,4 +240,8 @@ def graph_of(steps: Iterable[TokenStep], shown: int | None = 15) -> Graph:
 
 def _tail(n: int, n_a: NDArray[Any], n_b: NDArray[Any], n_ab: NDArray[Any]) -> NDArray[np.float64]:
     """Give P[Hypergeometric(n, n_a, n_b) >= n_ab] of many pairs at once."""
-    return np.asarray(hypergeom.sf(n_ab - 1, n, n_a, n_b), np.float64)
+    # Counts are small, so that most pairs share theirs with others: the distinct ones are few.
+    base = n + 1
+    low, high = np.minimum(n_a, n_b), np.maximum(n_a, n_b)
+    _, first, where = np.unique((low * base + high) * base + n_ab, return_index=True, return_inverse=True)
+    return np.asarray(hypergeom.sf(n_ab[first] - 1, n, low[first], high[first]), np.float64)[where]

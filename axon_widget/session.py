@@ -196,15 +196,28 @@ class Session:
 
     def _set(self, state: State, detail: str = "") -> None:
         with self._change:
-            if self._state != "closed":
-                self._state = state
-                self._listener.on_state(state, detail)
+            if self._state == "closed":
+                return
+            self._state = state
             self._change.notify_all()
+            self._listener.on_state(state, detail)
 
     def _work(self) -> None:
         while (command := self._commands.get()) is not None and self._state != "closed":
-            command()
+            try:
+                command()
+            except Exception as error:  # an observer of the user's, told of the state
+                self._tell(error)
         self.tracer = None
+
+    def _tell(self, error: Exception) -> str:
+        """Tell the listener of an error; whatever it does with that, the worker lives on."""
+        sentence = _sentence(error)
+        try:
+            self._listener.on_error(sentence)
+        except Exception as another:
+            _log.warning("an observer of the error failed", exc_info=another)
+        return sentence
 
     def _act(self) -> None:
         """Run the actions that wait."""
@@ -212,7 +225,7 @@ class Session:
             try:
                 self._actions.get()()
             except Exception as error:
-                self._listener.on_error(_sentence(error))
+                self._tell(error)
 
     @contextmanager
     def _pending_one(self) -> Generator[None]:
@@ -220,8 +233,7 @@ class Session:
         try:
             yield
         except Exception as error:
-            self._error = _sentence(error)
-            self._listener.on_error(self._error)
+            self._error = self._tell(error)
         finally:
             with self._change:
                 self._pending -= 1

@@ -273,7 +273,7 @@ class Trace(Sequence[TokenStep]):
             )
         try:
             return _trace_from(data)
-        except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError) as error:
             raise ValueError(f"Not a whole trace: {error}.") from None
 
 

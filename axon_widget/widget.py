@@ -173,12 +173,14 @@ class AxonWidget(anywidget.AnyWidget):
         traitlets.TraitError
             If a setting is out of its range.
         TypeError
-            If a setting is not known.
+            If a setting is not known, or the prompt is no text.
         """
         unknown = sorted(set(settings) - set(_SETTINGS))
         if unknown:
             raise TypeError(f"generate() knows no {', '.join(unknown)}: it takes {', '.join(_SETTINGS)}.")
-        text = self.prompt if prompt is None else prompt
+        text: Any = self.prompt if prompt is None else prompt
+        if not isinstance(text, str):
+            raise TypeError(f"The prompt must be text, not {type(text).__name__}.")
         if not text.strip():
             raise ValueError("The prompt is empty: give the model some text to go on from.")
 
@@ -303,6 +305,14 @@ class AxonWidget(anywidget.AnyWidget):
             raise t.TraitError(f"{name}={value!r} cannot be used: give a number from {low} to {high}.")
         return value
 
+    @t.validate("seed")
+    def _usable_seed(self, proposal: Any) -> Any:
+        if proposal.value is not None and not 0 <= proposal.value < 2**63:
+            raise t.TraitError(
+                f"seed={proposal.value} cannot be used: give a whole number from 0 to 2**63 - 1, or None."
+            )
+        return proposal.value
+
     @t.validate("selected_feature")
     def _known_feature(self, proposal: Any) -> Any:
         last = self.info.get("d_sae", 2**31) - 1
@@ -373,14 +383,18 @@ class AxonWidget(anywidget.AnyWidget):
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         try:
+            if not isinstance(content, dict):
+                raise ValueError("The view sent something that is no message.")
             self._handle(cast("dict[str, Any]", content))
-        except (t.TraitError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            self.error = f"{error.args[0] if error.args else error}"
+        except KeyError as error:
+            self.error = f"The view sent a message without {error}."
+        except (t.TraitError, ValueError, TypeError, RuntimeError) as error:
+            self.error = str(error)
 
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message.get("kind")
         if kind == "generate":
-            self.generate(str(message["prompt"]))
+            self.generate(message["prompt"])
         elif kind == "stop":
             self.stop()
         elif kind == "reset":
@@ -393,21 +407,24 @@ class AxonWidget(anywidget.AnyWidget):
         elif kind == "select":
             self.selected_feature = message["id"]
         elif kind == "feature":
-            self._session.call(lambda: self._send_feature(int(message["id"])))
+            feature = _whole(message, "id")
+            self._session.call(lambda: self._send_feature(feature))
         elif kind == "hello":
-            self._session.call(lambda: self._send_frames(None, 0))
+            self._session.call(self._send_snapshot)
         elif kind == "pull":
-            self._session.call(lambda: self._send_frames(int(message["run"]), int(message["from"])))
+            run, start = _whole(message, "run"), _whole(message, "from")
+            self._session.call(lambda: self._send_frames(run, start))
         else:
             raise ValueError(f"The view sent an unknown message {kind!r}.")
 
-    def _send_frames(self, number: int | None, start: int) -> None:
+    def _send_snapshot(self) -> None:
         run = self._run
-        if number is None:
-            messages = wire.snapshot(run.number, run.frames, run.trace.finish, run.graph)
-        else:
-            messages = wire.steps(run.number, run.frames, start if number == run.number else 0)
-        for message in messages:
+        for message in wire.snapshot(run.number, run.frames, run.trace.finish, run.graph):
+            self.send(message)
+
+    def _send_frames(self, number: int, start: int) -> None:
+        run = self._run
+        for message in wire.steps(run.number, run.frames, start if number == run.number else 0):
             self.send(message)
 
     def _send_feature(self, feature: int) -> None:
@@ -418,6 +435,13 @@ class AxonWidget(anywidget.AnyWidget):
         if self._session.tracer is None:
             raise RuntimeError("No model is loaded yet: call wait() first.")
         return self._session.tracer
+
+
+def _whole(message: dict[str, Any], name: str) -> int:
+    value = message[name]
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"The view sent {name}={value!r}, which is no whole number.")
+    return value
 
 
 def _has_range(metadata: Any) -> bool:

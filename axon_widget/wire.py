@@ -20,11 +20,11 @@ BUDGET = 2800
 CHUNK = 100
 """The most frames in one message."""
 
-_LABEL = 48  # characters of a label in a frame; the inspector asks for the whole one
-_EDGES = 60
+# How many characters of a label, how many edges, and how many characters of an alternative's text (five times that of
+# the token's own) a frame holds: the first of these sizes that fits the budget. The inspector asks for whole labels.
+_SIZES = ((48, 60, 60), (32, 40, 40), (20, 25, 20), (12, 12, 12), (0, 0, 6))
 _SIGNIFICANT = 500
-_ALTERNATIVES = 5
-_TOKEN = 60  # characters of an alternative's text
+_TOKEN = 60  # characters of a token in a feature's details
 
 
 def frame(step: TokenStep, graph: Graph, run: int, feature_k: int, threshold: float) -> Frame:
@@ -48,26 +48,20 @@ def frame(step: TokenStep, graph: Graph, run: int, feature_k: int, threshold: fl
     """
     shown = [f for f in step.features[:feature_k] if f.activation >= threshold]
     pairs = graph.pairs([(f.layer, f.id) for f in shown])
-    for label_length, edge_count in ((_LABEL, _EDGES), (32, 40), (20, 25), (12, 12), (0, 0)):
-        made: Frame = {
+    made: Frame = {}
+    for labels, edge_count, texts in _SIZES:
+        made = {
             "run": run,
             "step": step.step,
             "position": step.position,
-            "token": step.token,
+            "token": clip(step.token, 5 * texts),
             "token_id": step.token_id,
             "generated": step.generated,
             "special": step.special,
             "logprob": _rounded(step.logprob, 4),
-            "alternatives": [
-                [clip(a.token, _TOKEN), _rounded(a.probability, 4)] for a in step.alternatives[:_ALTERNATIVES]
-            ],
+            "alternatives": [[clip(a.token, texts), _rounded(a.probability, 4)] for a in step.alternatives],
             "features": [
-                {
-                    "id": f.id,
-                    "label": clip(f.label, label_length),
-                    "activation": _rounded(f.activation, 4),
-                    "layer": f.layer,
-                }
+                {"id": f.id, "label": clip(f.label, labels), "activation": _rounded(f.activation, 4), "layer": f.layer}
                 for f in shown
             ],
             "edges": [[a, b, n, _evidence(q)] for a, b, n, q in pairs[:edge_count]],
@@ -126,12 +120,13 @@ def steps(run: int, frames: list[Frame], start: int) -> Iterator[Message]:
 
 def size(message: Message) -> int:
     """Give the bytes a message takes as JSON."""
-    return len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
+    return len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
 
 
 def clip(text: str, length: int) -> str:
-    """Shorten a text, with an ellipsis where something is left out."""
-    return text if len(text) <= length else text[: max(length - 1, 0)] + "…" * (length > 0)
+    """Shorten a text, with an ellipsis where something is left out; lone surrogates, which no message holds, go."""
+    text = text if len(text) <= length else text[: max(length - 1, 0)] + "…" * (length > 0)
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

@@ -40,8 +40,11 @@ class IncrementalDecoder:
         after = self._decode(self._ids[self._start :])
         if after.endswith("\ufffd") and not last:
             return ""
-        self._start, self._emitted = self._emitted, len(self._ids)
-        return after[len(before) :]
+        piece = after[len(before) :]
+        if piece:  # behind a special token alone, the next word would lose its space
+            self._start = self._emitted
+        self._emitted = len(self._ids)
+        return piece
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))

@@ -31,9 +31,9 @@ class ForwardPass:
 class HookedModel:
     """A causal language model with named hook points, as plain Hugging Face modules and as a bridge.
 
-    Both share one set of weights. The bridge knows every hook point by TransformerLens' names. The plain modules
-    run faster (the bridge's wrappers cost about a seventh of a token's time on gpt2-small), and they suffice
-    when every hook point is the residual stream between blocks: then they run, otherwise the bridge does.
+    Both share one set of weights. The bridge knows every hook point by TransformerLens' names; the plain modules
+    run faster. They suffice when every hook point is the residual stream between blocks: then they run, otherwise
+    the bridge does.
 
     Parameters
     ----------

@@ -244,14 +244,15 @@ def _reporting_bar(repo: str, report: Progress) -> Any:
     """Make a tqdm class that also reports, in per cent, what the largest bar shows."""
     from tqdm.auto import tqdm
 
-    class Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument, reportUntypedBaseClass]
-        _largest = 0.0
+    largest = 1.0
 
+    class Bar(tqdm):  # pyright: ignore[reportMissingTypeArgument, reportUntypedBaseClass]
         def update(self, n: float | None = 1) -> Any:
+            nonlocal largest
             shown: Any = super().update(n)
             total = float(self.total or 0)
-            if self.unit == "B" and total >= Bar._largest > -1 and total:
-                Bar._largest = total
+            if self.unit == "B" and total >= largest:
+                largest = total
                 report(f"{repo}, {100 * self.n / total:.0f} % of {total / 1e6:.0f} MB")
             return shown
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from transformers import (
@@ -46,19 +48,15 @@ class Sampling:
     max_tokens: int = 40
 
     def __post_init__(self) -> None:
-        self._check("temperature", self.temperature >= 0, "0 (always the likeliest token) or more")
-        self._check("top_k", self.top_k >= 0 and self.top_k == int(self.top_k), "a whole number, 0 to keep all")
-        self._check("top_p", 0 < self.top_p <= 1, "above 0 and at most 1")
-        self._check("repetition_penalty", self.repetition_penalty > 0, "above 0; 1 turns it off")
-        self._check(
-            "max_tokens",
-            self.max_tokens >= 1 and self.max_tokens == int(self.max_tokens),
-            "a whole number from 1",
-        )
+        self._check("temperature", lambda x: x >= 0, "0 (always the likeliest token) or more")
+        self._check("top_k", lambda x: x >= 0 and x == int(x), "a whole number, 0 to keep all")
+        self._check("top_p", lambda x: 0 < x <= 1, "a number above 0 and at most 1")
+        self._check("repetition_penalty", lambda x: x > 0, "a number above 0; 1 turns it off")
+        self._check("max_tokens", lambda x: x >= 1 and x == int(x), "a whole number from 1")
 
-    def _check(self, name: str, holds: bool, wanted: str) -> None:
+    def _check(self, name: str, usable: Callable[[float], bool], wanted: str) -> None:
         value = getattr(self, name)
-        if not (math.isfinite(value) and holds):
+        if not (isinstance(value, Real) and math.isfinite(float(value)) and usable(float(value))):
             raise ValueError(f"{name}={value!r} cannot be used: give {wanted}.")
 
     def choose(self, ids: torch.Tensor, logits: torch.Tensor, generator: torch.Generator) -> int:
@@ -80,7 +78,7 @@ class Sampling:
         """
         processors = LogitsProcessorList()
         if self.repetition_penalty != 1:
-            processors.append(RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
+            processors.append(RepetitionPenaltyLogitsProcessor(float(self.repetition_penalty)))
         if self.temperature > 0:
             processors.append(TemperatureLogitsWarper(float(self.temperature)))
             if self.top_k:

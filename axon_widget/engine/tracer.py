@@ -221,6 +221,8 @@ class Tracer:
         current = sampling if callable(sampling) else _always(sampling or Sampling(**settings))
         ids = self.encode(prompt)
         seed = int(torch.seed() % 2**31) if seed is None else int(seed)
+        if not 0 <= seed < 2**63:
+            raise ValueError(f"seed={seed} cannot be used: give a whole number from 0 to 2**63 - 1, or None.")
         trace = Trace() if trace is None else trace
         trace.origin = Origin(
             model=self.model_name,

@@ -28,6 +28,8 @@ export class GraphPanel {
   #theme: Theme = "dark";
   #scene: GraphScene | null = null;
   #trouble = "";
+  /** Drawing again may help where a surface was lost, not where there never was one. */
+  #lostOnce = false;
   #size = { width: 0, height: 0 };
   #near = false;
   #run = -1;
@@ -97,10 +99,11 @@ export class GraphPanel {
     }
     this.#note.hidden = note === "";
     this.#note.classList.toggle("trouble", this.#trouble !== "");
+    this.element.classList.toggle("undrawn", this.#trouble !== "");
     if (this.#note.firstChild?.textContent !== note) {
       const line = el("p");
       write(line, note);
-      this.#note.replaceChildren(line, ...(this.#trouble ? [this.#again] : []));
+      this.#note.replaceChildren(line, ...(this.#lostOnce ? [this.#again] : []));
     }
   }
 
@@ -137,12 +140,14 @@ export class GraphPanel {
 
   #lost(): void {
     this.#drop();
+    this.#lostOnce = true;
     this.#trouble = "The browser took the drawing surface away: too many 3D views are open on this page.";
     this.#say();
   }
 
   #renew(): void {
     this.#drop();
+    this.#lostOnce = false;
     this.#trouble = "";
     this.#look();
     this.#say();
