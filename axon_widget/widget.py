@@ -394,7 +394,7 @@ class AxonWidget(anywidget.AnyWidget):
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message.get("kind")
         if kind == "generate":
-            self.generate(message["prompt"])
+            self.generate(_part(message, "prompt", str))
         elif kind == "stop":
             self.stop()
         elif kind == "reset":
@@ -407,12 +407,12 @@ class AxonWidget(anywidget.AnyWidget):
         elif kind == "select":
             self.selected_feature = message["id"]
         elif kind == "feature":
-            feature = _whole(message, "id")
+            feature: int = _part(message, "id", int)
             self._session.call(lambda: self._send_feature(feature))
         elif kind == "hello":
             self._session.call(self._send_snapshot)
         elif kind == "pull":
-            run, start = _whole(message, "run"), _whole(message, "from")
+            run, start = _part(message, "run", int), _part(message, "from", int)
             self._session.call(lambda: self._send_frames(run, start))
         else:
             raise ValueError(f"The view sent an unknown message {kind!r}.")
@@ -437,10 +437,10 @@ class AxonWidget(anywidget.AnyWidget):
         return self._session.tracer
 
 
-def _whole(message: dict[str, Any], name: str) -> int:
+def _part(message: dict[str, Any], name: str, kind: type) -> Any:
     value = message[name]
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"The view sent {name}={value!r}, which is no whole number.")
+    if type(value) is not kind:
+        raise TypeError(f"The view sent {name}={value!r}, which should be of type {kind.__name__}.")
     return value
 
 
