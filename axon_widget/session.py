@@ -127,9 +127,11 @@ class Session:
                 self._set("running")
 
     def call(self, action: Callable[[], None]) -> None:
-        """Run something in the worker, between two tokens if it writes."""
+        """Run something in the worker, between two tokens if it writes; at once where the worker has ended."""
         self._actions.put(action)
         self._commands.put(self._act)
+        if self._state == "closed":
+            self._act()
 
     def stop(self) -> None:
         """End the generation under way after the token it works on."""

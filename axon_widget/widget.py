@@ -367,6 +367,7 @@ class AxonWidget(anywidget.AnyWidget):
 
     def on_error(self, sentence: str) -> None:
         """Show what went wrong."""
+        self.error = ""  # the same error again is told again
         self.error = sentence
 
     def _begin(self, trace: Trace) -> _Run:
@@ -387,9 +388,9 @@ class AxonWidget(anywidget.AnyWidget):
                 raise ValueError("The view sent something that is no message.")
             self._handle(cast("dict[str, Any]", content))
         except KeyError as error:
-            self.error = f"The view sent a message without {error}."
+            self.on_error(f"The view sent a message without {error}.")
         except (t.TraitError, ValueError, TypeError, RuntimeError) as error:
-            self.error = str(error)
+            self.on_error(str(error))
 
     def _handle(self, message: dict[str, Any]) -> None:
         kind = message.get("kind")

@@ -18,6 +18,7 @@ from axon_widget.engine.decoding import IncrementalDecoder
 from axon_widget.engine.features import FeatureReader, Reading
 from axon_widget.engine.hooks import HookedModel
 from axon_widget.engine.loading import Progress, load
+from axon_widget.engine.matvec import AllThreads
 from axon_widget.engine.sampling import Sampling
 from axon_widget.labels import Label, Labels, NoLabels
 from axon_widget.labels.logits import LogitLabels
@@ -306,7 +307,7 @@ class Tracer:
 
     def _forward(self, ids: list[int], cache: Any) -> tuple[torch.Tensor, Any, list[Reading | None]]:
         """Run new tokens: their logits (n, vocabulary), the cache, and a reading for each that is not special."""
-        with self._lock:
+        with self._lock, AllThreads():
             out = self.model.forward(torch.tensor([ids], device=self.model.device), cache, [self.hook])
             shown = [i for i, token in enumerate(ids) if token not in self._special]
             readings: list[Reading | None] = [None] * len(ids)

@@ -108,6 +108,9 @@ export function controlsPanel(link: Link, live: boolean): Panel {
       },
     });
     let held = false;
+    // Python's echo of an earlier move must not undo the one just made.
+    let quiet = 0;
+    let later: ReturnType<typeof setTimeout> | undefined;
     const paint = () => {
       const value = Number(input.value);
       write(shown, say(slider, value));
@@ -117,6 +120,11 @@ export function controlsPanel(link: Link, live: boolean): Panel {
     };
     const follow = () => {
       if (held) return;
+      clearTimeout(later);
+      if (Date.now() < quiet) {
+        later = setTimeout(follow, quiet - Date.now());
+        return;
+      }
       const value = number(link.trait(slider.name)) ?? slider.usual;
       input.value = String(value);
       paint();
@@ -134,6 +142,7 @@ export function controlsPanel(link: Link, live: boolean): Panel {
     for (const name of ["pointerup", "pointercancel", "blur", "change"] as const)
       input.addEventListener(name, release);
     input.addEventListener("input", () => {
+      quiet = Date.now() + 600;
       paint();
       link.set(slider.name, Number(input.value));
     });
@@ -153,7 +162,11 @@ export function controlsPanel(link: Link, live: boolean): Panel {
       ),
     );
     follow();
-    return link.onTraits([slider.name], follow);
+    const off = link.onTraits([slider.name], follow);
+    return () => {
+      clearTimeout(later);
+      off();
+    };
   });
   return {
     element,

@@ -215,7 +215,7 @@ function oneFeature(link: Link, store: Store): Panel {
       write(
         peak,
         node
-          ? `${short(node.peak)} on “${showToken(store.frames[node.peakStep]?.token ?? "")}”`
+          ? `${short(node.peak)} on “${oneLine(showToken(store.frames[node.peakStep]?.token ?? ""), 24)}”`
           : "not fired yet",
       );
       write(known, details?.maximum == null ? "not reported" : short(details.maximum));

@@ -120,6 +120,7 @@ export function promptPanel(link: Link, store: Store, live: boolean, actions: Pr
     element,
     update() {
       const frame = store.frame();
+      stats.style.visibility = frame ? "" : "hidden";
       const pace = store.speed();
       write(speed, pace === null ? "–" : pace.toFixed(pace >= 10 ? 0 : 1));
       write(explained, frame?.explained == null ? "–" : short(frame.explained));

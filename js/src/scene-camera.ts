@@ -103,6 +103,6 @@ export class Rig {
   #fitting(radius: number): number {
     const upright = (this.#camera.fov * Math.PI) / 360;
     const sideways = Math.atan(Math.tan(upright) * this.#camera.aspect);
-    return (0.97 * radius + 8) / Math.sin(Math.min(upright, sideways));
+    return (0.85 * radius + 6) / Math.sin(Math.min(upright, sideways));
   }
 }

@@ -1,0 +1,75 @@
+"""The ``axon`` command."""
+
+import json
+
+import pytest
+
+from axon_widget.cli import main
+from axon_widget.trace import Trace
+
+
+def run(capsys, *arguments):
+    code = main([*arguments, "--model", "embedded"])
+    return (code, *capsys.readouterr())
+
+
+def test_prints_each_token_with_its_features(capsys):
+    code, out, err = run(capsys, "Once upon a time", "--max-tokens", "4", "--temperature", "0", "--features", "2")
+    assert code == 0
+    lines = out.splitlines()
+    assert [line.split()[1] for line in lines[:3]] == ["Once", "upon", "a"]
+    assert sum("+" in line.split()[1] for line in lines[:8]) == 4
+    assert "Once upon a time, there was a" in out
+    assert "(length; seed" in out
+    assert "stories15M" in err
+
+
+def test_writes_the_trace_and_the_page(capsys, tmp_path):
+    page, record = tmp_path / "run.html", tmp_path / "run.json"
+    code, out, _ = run(
+        capsys, "Lily had a", "--max-tokens", "3", "--seed", "5", "--html", str(page), "--json", str(record)
+    )
+    assert code == 0
+    trace = Trace.from_json(record)
+    assert trace.origin.seed == 5
+    assert trace.finish == "length"
+    assert trace.text in out
+    assert str(page) in out
+    assert "axon-replay" in page.read_text(encoding="utf-8")
+
+
+def test_json_alone_goes_to_standard_output(capsys):
+    _, out, err = run(capsys, "Lily had a", "--max-tokens", "2", "--json", "-")
+    assert json.loads(out)["schema"] == "axon-widget/trace"
+    assert "Lily" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["   "], "empty"),
+        (["x", "--top-p", "3"], "top_p"),
+        (["x", "--temperature", "nan"], "temperature"),
+        (["x", "--max-tokens", "0"], "max_tokens"),
+        (["word " * 300], "256"),
+        (["x", "--sae", "blocks.77.hook_resid_pre"], "blocks.3.hook_resid_pre"),
+        (["x", "--device", "abacus"], "abacus"),
+        (["x", "--dtype", "int4"], "int4"),
+        (["x", "--html", "no/such/folder/run.html"], "no/such/folder"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(capsys, arguments, word):
+    code, out, err = run(capsys, *arguments)
+    assert code == 1
+    assert out == ""
+    assert word in err
+    assert err.splitlines()[-1].startswith("axon: ")
+    assert "Traceback" not in err
+
+
+def test_hostile_text_does_not_reach_the_terminal(capsys):
+    code, out, _ = run(capsys, "a\x1b[2Jb \u202egnp", "--max-tokens", "1", "--temperature", "0")
+    assert code == 0
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert "\\x1b" in out
