@@ -15,15 +15,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 
 .PHONY: demo test lab bench lint check-tools chromium clean
 
-demo: $(SETUP)
+demo: $(SETUP) $(STATIC)
 	$(BIN)/python -m notebooks.run notebooks/quickstart.ipynb $(DEMO)
 
-test: $(SETUP) lint chromium
+test: $(SETUP) $(STATIC) lint chromium
 	npm --prefix js test --silent
 	$(BIN)/python -m pytest
 
-lab: $(SETUP)
-	$(BIN)/jupyter lab notebooks/quickstart.ipynb
+lab: $(SETUP) $(STATIC)
+	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/quickstart.ipynb
 
 bench: $(SETUP)
 	$(BIN)/python -m tests.benchmarks.token_loop
@@ -43,12 +43,11 @@ check-tools:
 	  { echo "Node.js 20 or newer is needed: https://nodejs.org or your distribution's nodejs package"; exit 1; }
 	@npm --version >/dev/null 2>&1 || { echo "npm is needed: it comes with Node.js, or sudo apt-get install npm"; exit 1; }
 
-$(STATIC): js/package-lock.json $(wildcard js/src/*) js/build.mjs | check-tools
+$(STATIC): $(wildcard js/*.json js/*.mjs js/src/* js/stubs/*) | check-tools
 	cd js && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
 
-$(SETUP): pyproject.toml tests/constraints.txt $(STATIC) | check-tools
+$(SETUP): pyproject.toml tests/constraints.txt | $(STATIC) check-tools
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(PIP) torch
 	$(PIP) --editable '.[test]'
 	@touch $@
 

@@ -57,10 +57,12 @@ def replay_data(
     trace
         The run.
     tracer
-        Tells more of each feature than its name; the page then holds it too.
+        The tracer that wrote it tells more of each feature than its name; the page then holds that too.
     feature_k, activation_threshold
         Show at most so many features of a token, and none below this activation.
     """
+    if tracer and (tracer.model_name, tracer.sae_name) != (trace.origin.model, trace.origin.sae):
+        tracer = None  # it knows the features of another SAE
     graph = Graph()
     frames: list[wire.Frame] = []
     for step in trace:

@@ -50,6 +50,8 @@ class Graph:
         # The pairs of nodes that fired together on MIN_COUNT tokens or more, by their places, and their counts.
         self._pair: dict[tuple[int, int], int] = {}
         self._a, self._b, self._count = array("q"), array("q"), array("q")
+        self._q: NDArray[np.float64] = np.zeros(0)  # of the pairs, as it was at that many tokens
+        self._q_tokens = 0
 
     def add(self, step: TokenStep, shown: int | None = None) -> None:
         """Count a token.
@@ -121,6 +123,12 @@ class Graph:
         q[order] = np.minimum(np.minimum.accumulate(ranked[::-1])[::-1], 1)
         return q
 
+    def _recent_significance(self) -> NDArray[np.float64]:
+        """Give q as it was at most a few tokens ago: in a long run it is not worth its time on every token."""
+        if self.tokens - self._q_tokens > len(self._count) // 1000:
+            self._q, self._q_tokens = self._significance(), self.tokens
+        return self._q
+
     def _counts(self) -> NDArray[np.int64]:
         """Give the number of tokens each node fired on."""
         return np.fromiter((self._fired[key].bit_count() for key in self._place), np.int64, len(self._place))
@@ -138,18 +146,18 @@ class Graph:
         Returns
         -------
         list of (a, b, count, q)
-            Places in `keys`, the number of tokens and the adjusted p-value (1 below `MIN_COUNT`), most significant
-            first.
+            Places in `keys`, the number of tokens and the adjusted p-value (1 below `MIN_COUNT`; in a long run as it
+            was a few tokens ago), most significant first.
         """
         edges: list[tuple[int, int, int, float]] = []
         with self._lock:
-            q = self._significance()
+            q = self._recent_significance()
             nodes = [(i, self._place[key], self._fired[key]) for i, key in enumerate(keys) if key in self._place]
             for (i, one, fired), (j, other, fired_too) in combinations(nodes, 2):
                 count = (fired & fired_too).bit_count()
                 if count >= least:
                     at = self._pair.get((min(one, other), max(one, other)))
-                    edges.append((i, j, count, 1.0 if at is None else float(q[at])))
+                    edges.append((i, j, count, 1.0 if at is None or at >= len(q) else float(q[at])))
         return sorted(edges, key=lambda edge: (edge[3], -edge[2]))
 
     def significant(self) -> list[tuple[Key, Key, int, float]]:

@@ -67,6 +67,7 @@ class Session:
         self._state: State = "idle"
         self._error = ""  # of what was asked for last
         self._load_error = ""
+        self._cut_short = False  # closed with something pending
         self._stop = threading.Event()
         self.tracer: Tracer | None = None
         self._thread = threading.Thread(target=self._work, name="axon-widget", daemon=True)
@@ -166,6 +167,8 @@ class Session:
                 ended = self._change.wait_for(lambda: not self._pending or self._state == "closed", timeout)
                 if ended and self._error:
                     raise RuntimeError(self._error)
+                if self._cut_short:
+                    raise RuntimeError("This widget was closed before it had ended.")
         except KeyboardInterrupt:
             self.stop()
             raise
@@ -181,6 +184,7 @@ class Session:
         """
         with self._change:
             self._stop.set()
+            self._cut_short = self._cut_short or self._pending > 0
             self._set("closed")
         self._commands.put(None)
         if timeout:
@@ -208,37 +212,43 @@ class Session:
         while (command := self._commands.get()) is not None and self._state != "closed":
             try:
                 command()
-            except Exception as error:  # an observer of the user's, told of the state
-                self._tell(error)
+            except BaseException as error:  # of an observer of the user's, told of the state
+                self._tell(_sentence(error))
+        self._act()
         self.tracer = None
 
-    def _tell(self, error: Exception) -> str:
+    def _tell(self, sentence: str) -> None:
         """Tell the listener of an error; whatever it does with that, the worker lives on."""
-        sentence = _sentence(error)
         try:
             self._listener.on_error(sentence)
-        except Exception as another:
+        except BaseException as another:
             _log.warning("an observer of the error failed", exc_info=another)
-        return sentence
 
     def _act(self) -> None:
         """Run the actions that wait."""
-        while not self._actions.empty():
+        while True:
             try:
-                self._actions.get()()
+                action = self._actions.get_nowait()
+            except queue.Empty:
+                return
+            try:
+                action()
             except Exception as error:
-                self._tell(error)
+                self._tell(_sentence(error))
 
     @contextmanager
-    def _pending_one(self) -> Generator[None]:
+    def _pending_one(self, *, writing: bool = False) -> Generator[None]:
         """Do one thing that was asked for, then say how the session stands. The worker outlives any error."""
         try:
             yield
-        except Exception as error:
-            self._error = self._tell(error)
+        except BaseException as error:
+            self._error = _sentence(error)
+            self._tell(self._error)
         finally:
             with self._change:
                 self._pending -= 1
+                if writing:
+                    self._writing = False
                 if self._pending and not self._writing:
                     self._set("loading")
                 elif self._pending and self.tracer is not None:
@@ -268,28 +278,27 @@ class Session:
         self._set("loading", sentence)
 
     def _generate(self, prompt: str, sampling: Callable[[], Sampling], seed: Callable[[], int | None]) -> None:
-        with self._pending_one():
+        with self._pending_one(writing=True):
+            if self.tracer is None:
+                raise RuntimeError(f"No model is loaded, so nothing can be written. {self._load_error}".strip())
+            trace = Trace()
+            steps = self.tracer.stream(prompt, sampling, seed=seed(), stop=self._stop.is_set, trace=trace)
+            self._listener.on_start(trace)
             try:
-                if self.tracer is None:
-                    raise RuntimeError(f"No model is loaded, so nothing can be written. {self._load_error}".strip())
-                trace = Trace()
-                steps = self.tracer.stream(prompt, sampling, seed=seed(), stop=self._stop.is_set, trace=trace)
-                self._listener.on_start(trace)
-                try:
-                    for step in steps:
-                        self._listener.on_step(step)
-                        self._act()
-                finally:
-                    self._listener.on_finish(trace)
+                for step in steps:
+                    self._listener.on_step(step)
+                    self._act()
+            except BaseException as error:
+                steps.throw(error)  # an observer's error ends the run as one of the engine's would
             finally:
-                self._writing = False
+                self._listener.on_finish(trace)
 
 
-class _Dropped(Exception):  # noqa: N818  (not an error)
-    """Nobody waits for what is being loaded."""
+class _Dropped(BaseException):
+    """Nobody waits for what is being loaded. No error, so that nothing on the way takes it for one."""
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
     """Say to the user what went wrong; the whole traceback goes to the log."""
     _log.debug("in the worker", exc_info=error)
     written_for_users = isinstance(error, (ValueError, RuntimeError, ConnectionError)) and str(error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast, get_args, overload
 
@@ -182,19 +182,7 @@ class Trace(Sequence[TokenStep]):
         """
         import pandas as pd
 
-        token_columns = [
-            "step",
-            "position",
-            "token",
-            "token_id",
-            "generated",
-            "special",
-            "logprob",
-            "l0",
-            "explained_variance",
-            "cosine",
-            "milliseconds",
-        ]
+        token_columns = [*_STEP_FIELDS, "l0"]
         if per == "token":
             return pd.DataFrame([[getattr(s, c) for c in token_columns] for s in self], columns=token_columns)
         if per != "feature":
@@ -233,7 +221,6 @@ class Trace(Sequence[TokenStep]):
                 "labels": labels,
                 "steps": steps,
             },
-            ensure_ascii=False,
             allow_nan=False,
         )
         if path is not None:
@@ -277,18 +264,7 @@ class Trace(Sequence[TokenStep]):
             raise ValueError(f"Not a whole trace: {error}.") from None
 
 
-_STEP_FIELDS = [
-    "token",
-    "token_id",
-    "position",
-    "step",
-    "generated",
-    "special",
-    "logprob",
-    "explained_variance",
-    "cosine",
-    "milliseconds",
-]
+_STEP_FIELDS = [field.name for field in fields(TokenStep) if field.name not in ("alternatives", "features")]
 
 
 def _no_constant(name: str) -> float:

@@ -121,11 +121,16 @@ class AxonWidget(anywidget.AnyWidget):
         **traits: Any,
     ) -> None:
         # Held for a moment only and never while observers run, so that they may call anything.
+        unknown = sorted(set(traits) - set(type(self).class_trait_names()))
+        if unknown:
+            raise TypeError(f"AxonWidget() knows no {', '.join(unknown)}.")
+        if tracer is not None and (model, sae) != (None, None):
+            raise TypeError("Give either a tracer, or a model and an SAE to load.")
         self._lock = threading.RLock()
         self._run = _Run(0)
         self._writing = self._run
         super().__init__(device=device, **traits)
-        self._dtype = dtype
+        self._device, self._dtype = device, dtype
         self._session = Session(self)
         self.on_msg(self._on_message)
         _supersede(self)
@@ -144,12 +149,11 @@ class AxonWidget(anywidget.AnyWidget):
         model, sae
             As `Tracer.load` takes them.
         """
-        device = self.device if not self.info else "auto"
 
         def make(report: Any) -> Tracer:
             from axon_widget.engine.tracer import Tracer
 
-            return Tracer.load(model, sae, device=device, dtype=self._dtype, progress=report)
+            return Tracer.load(model, sae, device=self._device, dtype=self._dtype, progress=report)
 
         self._session.load(make)
 
@@ -223,9 +227,8 @@ class AxonWidget(anywidget.AnyWidget):
     def reset(self) -> None:
         """Clear the trace, the graph and the view. A generation under way is stopped."""
         self._session.stop()
-        self._begin(Trace())
+        self._clear()
         self.error = ""
-        self.send({"kind": "reset", "run": self._run.number})
 
     def close(self) -> None:
         """Stop the background thread and remove the view. The trace stays readable."""
@@ -340,7 +343,11 @@ class AxonWidget(anywidget.AnyWidget):
         self.status = f"{state}: {detail}" if detail else state
 
     def on_loaded(self, tracer: Tracer) -> None:
-        """Show what is loaded."""
+        """Show what is loaded; a run of another SAE's features is cleared."""
+        origin = self.trace.origin
+        if len(self.trace) and (origin.model, origin.sae) != (tracer.model_name, tracer.sae_name):
+            self._clear()
+        self.selected_feature = None
         self.info = tracer.info
         self.device = tracer.info["device"]
         self.prompt = self.prompt or EXAMPLES.get(tracer.model_name, EXAMPLE)
@@ -376,11 +383,15 @@ class AxonWidget(anywidget.AnyWidget):
         self._show_nothing()
         return run
 
+    def _clear(self) -> None:
+        run = self._begin(Trace())
+        self.send({"kind": "reset", "run": run.number})
+
     def _show_nothing(self) -> None:
         self.text = ""
         self.step = {}
 
-    # The view asks (in whatever thread the kernel handles messages in: lock, enqueue, return)
+    # The view asks (in whatever thread the kernel handles messages in; what takes long goes to the worker)
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         try:
@@ -411,10 +422,10 @@ class AxonWidget(anywidget.AnyWidget):
             feature: int = _part(message, "id", int)
             self._session.call(lambda: self._send_feature(feature))
         elif kind == "hello":
-            self._session.call(self._send_snapshot)
+            self._send_snapshot()
         elif kind == "pull":
             run, start = _part(message, "run", int), _part(message, "from", int)
-            self._session.call(lambda: self._send_frames(run, start))
+            self._send_frames(run, start)
         else:
             raise ValueError(f"The view sent an unknown message {kind!r}.")
 

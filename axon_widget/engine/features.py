@@ -8,7 +8,10 @@ from typing import Any, cast
 
 import torch
 
-_WRITTEN = re.compile(r"hook_resid_(pre|mid|post)$|hook_(attn|mlp)_out$|(embed|attn|mlp|\d)\.hook_(in|out)$|embed$")
+# Hook points of what is written to the residual stream, by TransformerLens' names and the bridge's own.
+_WRITTEN = re.compile(
+    r"hook_resid_(pre|mid|post)$|hook_(attn|mlp)_out$|(attn|mlp)\.hook_out$|\d\.hook_(in|out)$|embed$"
+)
 _CHUNK = 64  # tokens encoded at once: a wide SAE's dense activations for a whole context would not fit
 
 
@@ -40,18 +43,35 @@ class FeatureReader:
     ----------
     sae
         The SAE. Encoding and decoding go through its own methods, whatever its architecture.
+
+    Attributes
+    ----------
+    writes_residual
+        Whether its hook point is something written to the residual stream, so that a feature's decoder row is a
+        direction of it.
+
+    Raises
+    ------
+    ValueError
+        If it is a transcoder.
     """
 
     def __init__(self, sae: Any) -> None:
         self.sae = sae
         self.d_sae = int(sae.cfg.d_sae)
         self.d_in = int(sae.cfg.d_in)
-        kwargs: dict[str, Any] = sae.cfg.metadata.model_from_pretrained_kwargs or {}
+        metadata = sae.cfg.metadata
+        if (metadata.hook_name_out or metadata.hook_name) != metadata.hook_name:
+            raise ValueError(
+                f"This is a transcoder: it reads {metadata.hook_name} and predicts {metadata.hook_name_out}. "
+                "Only sparse autoencoders, which give back what they read, can be traced."
+            )
+        kwargs: dict[str, Any] = metadata.model_from_pretrained_kwargs or {}
         # TransformerLens' center_writing_weights removes the mean over the residual stream's dimensions from
         # everything that writes to it. On untouched weights an SAE of what is written must be given x - mean(x);
         # what a LayerNorm has read is the same either way.
-        written = _WRITTEN.search(str(sae.cfg.metadata.hook_name)) is not None
-        self._centred = written and bool(kwargs.get("center_writing_weights", False))
+        self.writes_residual = _WRITTEN.search(str(metadata.hook_name)) is not None
+        self._centred = self.writes_residual and bool(kwargs.get("center_writing_weights", False))
         if getattr(sae, "hook_z_reshaping_mode", False):
             sae.turn_off_forward_pass_hook_z_reshaping()  # the bridge gives the heads side by side already
 
@@ -81,9 +101,10 @@ class FeatureReader:
         # Run-time normalisation leaves its scales on the SAE for one decode; there are two here.
         scales = vars(cast("object", self.sae)).copy()
         # A few dozen of thousands of features are on: a sparse product reads their decoder rows alone.
-        reconstruction = self.sae.decode(activations.to_sparse())
+        sparse = activations.to_sparse() if x.device.type in ("cpu", "cuda") else activations
+        reconstruction = self.sae.decode(sparse)
         vars(cast("object", self.sae)).update(scales)
-        bias = self.sae.decode(torch.zeros_like(activations).to_sparse())
+        bias = self.sae.decode(torch.zeros_like(sparse))
         error = (x - reconstruction).float().square().sum(-1)
         total = (x - bias).float().square().sum(-1)
         explained: Any = 1 - error / total.clamp_min(torch.finfo(torch.float32).tiny)

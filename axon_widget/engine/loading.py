@@ -50,7 +50,7 @@ def load(model: str | None, sae: str | Path | None, device: str, dtype: str, rep
     where = _device(device)
     if dtype not in _DTYPES:
         raise ValueError(f"dtype={dtype!r} is not known: give one of {', '.join(_DTYPES)}.")
-    if model is None and sae is None:
+    if model is None and not sae:
         try:
             return _load_pretrained(DEFAULT_MODEL, DEFAULT_SAE, where, _DTYPES[dtype], report)
         except ConnectionError:
@@ -59,7 +59,8 @@ def load(model: str | None, sae: str | Path | None, device: str, dtype: str, rep
                 f"embedded model {embedded.MODEL_NAME}, because {DEFAULT_MODEL} is neither cached nor reachable"
             )
             return loaded
-    if model is not None and model.lower() in EMBEDDED_NAMES:
+    of_embedded = model is None and str(sae).startswith("embedded/")
+    if of_embedded or (model is not None and model.lower() in EMBEDDED_NAMES):
         return _load_embedded(sae, where, _DTYPES[dtype], report)
     return _load_pretrained(model, sae, where, _DTYPES[dtype], report)
 
@@ -90,7 +91,7 @@ def _load_pretrained(
 ) -> Loaded:
     from sae_lens.saes.sae import SAE
 
-    if sae is None:
+    if not sae:
         sae = DEFAULT_SAE if model == DEFAULT_MODEL else _only_sae_of(model)
     directory = Path(sae) if Path(sae).is_dir() else None
     entry = None if directory else catalog.find(str(sae))
@@ -220,24 +221,32 @@ def _probe(repo: str) -> None:
 
 def _translated(action: Callable[[], Any], name: str) -> Any:
     """Run a hub call and turn its many errors into two: not to be had (ValueError) or not reachable."""
-    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+    from huggingface_hub import errors
 
     try:
         return action()
-    except GatedRepoError:
+    except errors.GatedRepoError:
         raise ValueError(
             f"{name} is gated: accept its licence at https://huggingface.co/{name} and log in with `hf auth login`."
         ) from None
-    except RepositoryNotFoundError:
-        raise ValueError(f"The Hugging Face hub has no model {name!r} (or it is private): check the name.") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # the hub client's transport errors share no base that is its own
+    except errors.RepositoryNotFoundError:
+        raise ValueError(f"The Hugging Face hub has no {name!r} (or it is private): check the name.") from None
+    except errors.HFValidationError:
+        raise ValueError(f"There is no directory {name!r}, and it cannot be the name of a model on the hub.") from None
+    except Exception as error:
+        missing = isinstance(error, errors.EntryNotFoundError) and not isinstance(error, errors.LocalEntryNotFoundError)
+        # The hub's client has changed its transport library more than once, and their errors share no base.
+        transport = type(error).__module__.split(".")[0] in _TRANSPORTS
+        if missing or not (transport or isinstance(error, (ConnectionError, TimeoutError))):
+            raise
         raise ConnectionError(
             f"{name} is neither in the cache nor reachable on the Hugging Face hub ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no reason given'}). "
             "Check the network, or use model='embedded', which needs none."
         ) from error
+
+
+_TRANSPORTS = {"huggingface_hub", "httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3"}
 
 
 def _reporting_bar(repo: str, report: Progress) -> Any:

@@ -24,7 +24,8 @@ class Sampling:
     Parameters
     ----------
     temperature
-        0 takes the likeliest token; larger values flatten the distribution.
+        0 (or less than 1e-4, where logits would overflow) takes the likeliest token; larger values flatten the
+        distribution.
     top_k
         Keep only this many of the likeliest tokens; 0 keeps all.
     top_p
@@ -79,13 +80,14 @@ class Sampling:
         processors = LogitsProcessorList()
         if self.repetition_penalty != 1:
             processors.append(RepetitionPenaltyLogitsProcessor(float(self.repetition_penalty)))
-        if self.temperature > 0:
+        greedy = self.temperature < 1e-4
+        if not greedy:
             processors.append(TemperatureLogitsWarper(float(self.temperature)))
             if self.top_k:
                 processors.append(TopKLogitsWarper(int(self.top_k)))
             if self.top_p < 1:
                 processors.append(TopPLogitsWarper(float(self.top_p)))
         scores = processors(ids, logits)  # pyright: ignore[reportArgumentType]
-        if self.temperature == 0:
+        if greedy:
             return int(scores.argmax(-1).item())
         return int(torch.multinomial(scores.softmax(-1), 1, generator=generator).item())

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -164,6 +165,10 @@ class Tracer:
         """
         if not prompt.strip():
             raise ValueError("The prompt is empty: give the model some text to go on from.")
+        try:
+            prompt.encode()
+        except UnicodeEncodeError:
+            raise ValueError("The prompt holds half a character (a lone surrogate): remove it.") from None
         ids: list[int] = self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
         bos = self._bos()
         if bos is not None and ids[:1] != [bos]:
@@ -184,7 +189,7 @@ class Tracer:
         stop: Callable[[], bool] = lambda: False,
         trace: Trace | None = None,
         **settings: Any,
-    ) -> Iterator[TokenStep]:
+    ) -> Generator[TokenStep]:
         """Run a prompt and write on, one `TokenStep` at a time.
 
         The prompt's tokens come first, from one pass, then each new token as it is written, until the end-of-text
@@ -207,7 +212,7 @@ class Tracer:
 
         Returns
         -------
-        iterator of TokenStep
+        generator of TokenStep
             The steps.
 
         Raises
@@ -221,7 +226,7 @@ class Tracer:
             raise ValueError(f"Give either sampling or {', '.join(settings)}, not both.")
         current = sampling if callable(sampling) else _always(sampling or Sampling(**settings))
         ids = self.encode(prompt)
-        seed = int(torch.seed() % 2**31) if seed is None else int(seed)
+        seed = secrets.randbits(31) if seed is None else int(seed)
         if not 0 <= seed < 2**63:
             raise ValueError(f"seed={seed} cannot be used: give a whole number from 0 to 2**63 - 1, or None.")
         trace = Trace() if trace is None else trace
@@ -251,7 +256,7 @@ class Tracer:
         seed: int,
         stop: Callable[[], bool],
         trace: Trace,
-    ) -> Iterator[TokenStep]:
+    ) -> Generator[TokenStep]:
         generator = torch.Generator(self.model.device).manual_seed(seed)
         decoder = IncrementalDecoder(self.tokenizer)
         finish: Finish = "error"
@@ -262,6 +267,9 @@ class Tracer:
             choices = [_NO_CHOICE, *self._choices(logits[:-1], ids[1:])]
             elapsed = (time.perf_counter() - start) * 1e3 / prompt_length
             for position, (token, choice, reading) in enumerate(zip(ids, choices, readings, strict=True)):
+                if stop():
+                    finish = "stopped"
+                    return
                 step = self._step(token, decoder.push(token), position, False, choice, reading, elapsed)
                 trace.append(step)
                 yield step
@@ -365,20 +373,31 @@ class Tracer:
         """
         if not 0 <= feature < self.reader.d_sae:
             raise ValueError(f"There is no feature {feature}: this SAE has features 0 to {self.reader.d_sae - 1}.")
-        return self.labels.get(feature) or self._logit_labels.get(feature)
+        label = self.labels.get(feature)
+        if label is None and self._logit_labels:
+            label = self._logit_labels.get(feature)
+        return label or Label(source="this SAE has no labels")
 
     def page(self, feature: int) -> str:
         """Give the address of a feature's page on Neuronpedia, empty where the SAE has none."""
         return f"https://www.neuronpedia.org/{self.neuronpedia}/{feature}" if self.neuronpedia else ""
 
     @cached_property
-    def _logit_labels(self) -> LogitLabels:
+    def _logit_labels(self) -> LogitLabels | None:
+        """What the weights say of a feature; nothing where its direction is not one of the residual stream."""
+        if not self.reader.writes_residual:
+            return None
         bridge, plain = self.model.bridge, self.model.plain
+        norm = plain.get_submodule(bridge.ln_final.name)
+        centred = not bridge.cfg.uses_rms_norm
+        with torch.inference_mode():
+            # An RMSNorm's scale is read off the module, as some families store it less one.
+            gamma = norm.weight if centred else norm(torch.ones_like(norm.weight)[None])[0]
         return LogitLabels(
             decoder=self.reader.sae.W_dec,
-            gamma=plain.get_submodule(bridge.ln_final.name).weight,
+            gamma=gamma,
             unembedding=plain.get_output_embeddings().weight,
-            centred=not bridge.cfg.uses_rms_norm,
+            centred=centred,
             name=self._name,
         )
 
