@@ -19,6 +19,8 @@ demo: $(SETUP) $(STATIC)
 	$(BIN)/python -m notebooks.run notebooks/quickstart.ipynb $(DEMO)
 
 test: $(SETUP) $(STATIC) lint chromium
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a == 20 && b < 19)' || \
+	  { echo "The view's tests need Node.js 20.19 or newer."; exit 1; }
 	npm --prefix js test --silent
 	$(BIN)/python -m pytest
 
