@@ -1,0 +1,184 @@
+import json
+
+import pytest
+import torch
+from sae_lens import SAE
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM
+
+from axon_widget.embedded import MODEL_DIR, SAES_DIR, sae_dir
+from axon_widget.embedded.activations import load_bridge, read
+from axon_widget.embedded.convert import split
+from axon_widget.embedded.label import LABEL_LENGTH, make_label
+from axon_widget.embedded.stories import BOS, UNK, counted, write_stories
+
+PROMPT = "Once upon a time, there was a little"
+CONTINUATION = " girl named Lily. She loved to play outside in the sunshine."
+HOOK = "blocks.3.hook_resid_pre"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_network():
+    """Let every attempt to reach another host fail the test that makes it."""
+    with pytest.MonkeyPatch.context() as patch:
+
+        def refuse(*_args, **_options):
+            raise AssertionError("the embedded model reached for the network")
+
+        patch.setattr("socket.socket.connect", refuse)
+        patch.setattr("socket.getaddrinfo", refuse)
+        yield
+
+
+@pytest.fixture(scope="module")
+def model():
+    return AutoModelForCausalLM.from_pretrained(MODEL_DIR, dtype=torch.float32, attn_implementation="eager").eval()
+
+
+@pytest.fixture(scope="module")
+def bridge():
+    return load_bridge()
+
+
+@pytest.fixture(scope="module")
+def sae():
+    return SAE.load_from_disk(sae_dir(HOOK))  # as anyone would, without saying in which precision
+
+
+@pytest.fixture(scope="module")
+def fresh(model, tokenizer):
+    return write_stories(model, tokenizer, count=16, seed=20, context=96).long()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        PROMPT,
+        " leading and trailing ",
+        "two  spaces   and\ttabs",
+        "a line\nanother\n\nand one more\n",
+        "汉字和日本語のテキスト",
+        "emoji 😀 family 👩‍👩‍👧 and é ü ß",
+        "x = [1, 2]; print('q')",
+        "",
+    ],
+)
+def test_tokenizer_gives_a_text_back(tokenizer, text):
+    ids = tokenizer(text)["input_ids"]
+    assert ids[0] == BOS
+    assert BOS not in ids[1:]
+    assert UNK not in ids
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+def test_tokenizer_is_fast_and_splits_as_llama_does(tokenizer):
+    assert tokenizer.is_fast
+    assert tokenizer("Once upon a time")["input_ids"] == [1, 9038, 2501, 263, 931]
+    assert (tokenizer.bos_token_id, tokenizer.eos_token_id) == (1, 2)
+
+
+def test_bytes_stand_for_what_has_no_token(tokenizer):
+    pieces = tokenizer.convert_ids_to_tokens(tokenizer("😀")["input_ids"])
+    assert pieces[-4:] == ["<0xF0>", "<0x9F>", "<0x98>", "<0x80>"]
+
+
+def test_greedy_continuation(model, tokenizer):
+    ids = torch.tensor([tokenizer(PROMPT)["input_ids"]])
+    out = model.generate(ids, max_new_tokens=16, do_sample=False)
+    text = tokenizer.decode(out[0], skip_special_tokens=True)
+    assert text == PROMPT + CONTINUATION
+
+
+def test_a_story_ends_at_the_next_ones_beginning(model, tokenizer):
+    assert model.generation_config.eos_token_id == [1, 2]
+    out = model.generate(torch.tensor([tokenizer(PROMPT)["input_ids"]]), max_length=256, do_sample=False)
+    assert out[0, -1] == BOS
+    assert out.shape[1] < 256
+
+
+def test_weights_are_half_precision_safetensors():
+    with safe_open(MODEL_DIR / "model.safetensors", framework="pt") as weights:
+        assert {str(weights.get_tensor(name).dtype) for name in weights.keys()} == {"torch.float16"}  # noqa: SIM118
+    assert not [path for path in MODEL_DIR.iterdir() if path.suffix in {".bin", ".pt", ".pkl", ".py"}]
+
+
+def test_bridge_gives_the_models_own_logits(model, bridge, tokenizer):
+    ids = torch.tensor([tokenizer(PROMPT + CONTINUATION)["input_ids"]])
+    with torch.inference_mode():
+        assert torch.equal(bridge(ids, return_type="logits"), model(ids).logits)
+
+
+def test_read_refuses_an_unknown_hook(bridge):
+    with pytest.raises(ValueError, match="no hook point"):
+        read(bridge, "blocks.3.hook_resid_mid_pre", torch.tensor([[1, 9038]]))
+
+
+def test_stories_repeat_with_their_seed(model, tokenizer):
+    once, again = (write_stories(model, tokenizer, count=2, seed=3, context=48) for _ in range(2))
+    assert torch.equal(once, again)
+
+
+def test_what_counts_in_a_story(fresh):
+    assert (fresh[:, 0] == BOS).all()
+    assert not counted(fresh)[:, 0].any()
+    assert counted(fresh).sum() > 1000  # few of the stories are shorter than the context
+
+
+def test_sae_loads_as_float32_and_says_what_it_is(sae):
+    assert sae.W_dec.dtype == torch.float32
+    known = sae.cfg.metadata
+    assert (known.model_name, known.hook_name, known.prepend_bos) == ("stories15M", HOOK, True)
+    assert (known.context_size, sae.cfg.d_in, sae.cfg.architecture()) == (256, 288, "jumprelu")
+    assert (sae_dir(HOOK) / "sae_weights.safetensors").stat().st_size <= 4_000_000
+
+
+def test_sae_keeps_its_cards_word(sae, bridge, fresh):
+    x = read(bridge, HOOK, fresh)[counted(fresh)]
+    with torch.inference_mode():
+        features = sae.encode(x)
+        error = (x - sae.decode(features)).square().sum()
+    explained = float(1 - error / (x - x.mean(0)).square().sum())
+    l0 = float((features > 0).sum(1).float().mean())
+    metrics = json.loads((sae_dir(HOOK) / "metrics.json").read_text())
+    assert explained >= 0.85
+    assert l0 <= 40
+    assert explained == pytest.approx(metrics["explained_variance"], abs=0.03)
+    assert l0 == pytest.approx(metrics["l0"], rel=0.15)
+    assert f"{metrics['explained_variance']:.4f}" in (sae_dir(HOOK) / "CARD.md").read_text()
+
+
+@pytest.mark.parametrize("folder", sorted(SAES_DIR.glob("blocks.*")), ids=lambda folder: folder.name)
+def test_labels_fit_their_sae(folder):
+    labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
+    config = json.loads((folder / "cfg.json").read_text())
+    assert (labels["schema"], labels["model"], labels["hook"]) == (1, "stories15M", folder.name)
+    assert labels["tokens"] >= 100_000
+    assert len(labels["features"]) == config["d_sae"]
+    live = [feature for feature in labels["features"] if feature is not None]
+    assert len(live) >= 0.9 * len(labels["features"])
+    for feature in live:
+        assert 0 < len(feature["label"]) <= LABEL_LENGTH
+        assert 1 <= len(feature["fires_on"]) <= 8
+        assert (len(feature["boosts"]), len(feature["suppresses"])) == (8, 5)
+        assert 0 < feature["frequency"] <= 1
+        assert all(0 < mean <= feature["max_activation"] + 0.001 for _, mean in feature["fires_on"])
+
+
+def test_a_label_tells_what_fires_from_what_is_boosted():
+    assert make_label([" girl", " Girl", " boy"], [0.5, 0.2, 0.15], [" named", " Named", " who"]) == (
+        "girl, boy → named, who"
+    )
+    assert make_label([".", " the", ","], [0.05, 0.04, 0.04], [" Lily"]) == "many: ‘.’, the → Lily"
+    assert make_label(["\n"], [1.0], []) == "↵"
+    assert make_label(["ened", " op"], [0.6, 0.3], []) == "-ened, op"
+
+
+def test_licence_names_both_sources():
+    text = (MODEL_DIR / "LICENSE").read_text()
+    assert "Copyright (c) 2023 Andrej Karpathy" in text
+    assert "Copyright (c) 2024 Sang Park" in text
+
+
+def test_convert_refuses_another_file():
+    with pytest.raises(ValueError, match="sha256"):
+        split(b"something else")

@@ -1,0 +1,78 @@
+"""What features are called: from the weights and from the file beside an autoencoder."""
+
+import json
+
+import pytest
+import torch
+
+from axon_widget.embedded import sae_dir
+from axon_widget.engine.loading import EMBEDDED_HOOK
+from axon_widget.engine.tracer import Tracer
+from axon_widget.labels.bundled import BundledLabels
+from tests.unit import tiny
+
+HOOK = "blocks.1.hook_resid_pre"
+
+
+@pytest.mark.parametrize("feature", [0, 41, 95])
+def test_tokens_a_feature_boosts_in_a_layernorm_model(tiny_model, tmp_path, feature):
+    tracer = Tracer.load(str(tiny_model), tiny.save_sae(tmp_path, HOOK))
+    label = tracer.describe(feature)
+    d = tracer.reader.sae.W_dec[feature].double()
+    model = tracer.model.plain
+    norm = torch.nn.LayerNorm(tiny.WIDTH, elementwise_affine=False, dtype=torch.float64)
+    # The norm's direction alone: its scale multiplies all tokens alike, its bias belongs to no feature.
+    direction = norm(d) * model.transformer.ln_f.weight.double()
+    order = (model.lm_head.weight.double() @ direction).argsort(descending=True).tolist()
+    texts = [tracer.tokenizer.decode([token]) for token in order]
+    assert list(label.boosts) == texts[: len(label.boosts)]
+    assert list(label.suppresses) == texts[::-1][: len(label.suppresses)]
+    assert label.source
+    assert label.score is None
+    assert label.frequency is None
+
+
+def test_tokens_a_feature_boosts_in_an_rmsnorm_model(tracer):
+    from axon_widget.labels import NoLabels
+
+    d = tracer.reader.sae.W_dec[5].double()
+    model = tracer.model.plain
+    weights = model.lm_head.weight.double() @ (d * model.model.norm.weight.double())
+    order = weights.argsort(descending=True)[:3].tolist()
+    bare = Tracer(tracer.model, tracer.tokenizer, tracer.reader.sae, labels=NoLabels())
+    assert [bare._name(token) for token in order] == list(bare.describe(5).boosts)[:3]
+
+
+@pytest.mark.parametrize("feature", [-1, 10**6])
+def test_a_feature_that_is_none_is_refused(tracer, feature):
+    with pytest.raises(ValueError, match="features 0 to"):
+        tracer.describe(feature)
+
+
+def test_the_embedded_labels_stand_in_the_trace(tracer):
+    file = json.loads((sae_dir(EMBEDDED_HOOK) / "labels.json").read_text(encoding="utf-8"))
+    trace = tracer.run("Once upon a time, there was a cat", temperature=0, max_tokens=5)
+    shown = {feature.id: feature.label for step in trace for feature in step.features}
+    assert len(shown) > 50
+    for feature, label in shown.items():
+        row = file["features"][feature]
+        assert label == (row["label"] if row else "")
+        if row:
+            assert tracer.describe(feature).source == file["source"]
+            assert tracer.describe(feature).frequency == row["frequency"]
+
+
+def test_dense_features_fire_four_times_as_often_as_the_mean(tmp_path):
+    rows = [
+        {"label": f"l{i}", "fires_on": [], "boosts": [], "suppresses": [], "frequency": f, "max_activation": 1.0}
+        for i, f in enumerate([0.01] * 18 + [0.0699, 0.11])
+    ]
+    path = tmp_path / "labels.json"
+    path.write_text(json.dumps({"source": "s", "features": [*rows, None]}), encoding="utf-8")
+    labels = BundledLabels(path)
+    mean = (18 * 0.01 + 0.0699 + 0.11) / 20
+    assert [i for i in range(20) if labels.get(i).dense] == [i for i, r in enumerate(rows) if r["frequency"] > 4 * mean]
+    assert labels.get(19).dense
+    assert labels.get(20) is None
+    assert labels.get(21) is None
+    assert labels.get(-1) is None

@@ -1,0 +1,250 @@
+import json
+import threading
+
+import pandas as pd
+import pytest
+
+from axon_widget.trace import Alternative, Feature, Origin, TokenStep, Trace
+
+
+def step(n, **fields):
+    known = {
+        "token": f" w{n}",
+        "token_id": 100 + n,
+        "position": n,
+        "step": n,
+        "generated": n > 1,
+        "logprob": -0.5 * n,
+        "alternatives": (Alternative(" a", 1, 0.5), Alternative("\u2028\n", 2, 0.25)),
+        "features": tuple(Feature(10 * n + i, 2.5 - i, 3, f"label {i} é 😀" if i else "") for i in range(3)),
+        "explained_variance": 0.9,
+        "cosine": 0.95,
+        "milliseconds": 7.25,
+    }
+    return TokenStep(**{**known, **fields})
+
+
+@pytest.fixture
+def trace():
+    first = step(
+        0, token="", special=True, logprob=None, alternatives=(), features=(), explained_variance=None, cosine=None
+    )
+    origin = Origin("stories15M", "embedded/x", "blocks.3.hook_resid_pre", 3, 2304, "Once", 7, {"temperature": 0.8})
+    return Trace(origin, [first, *(step(n) for n in range(1, 5))], "length")
+
+
+def test_it_grows_one_step_at_a_time_and_in_order(trace):
+    with pytest.raises(ValueError, match="Step 7 cannot follow 5"):
+        trace.append(step(7))
+    with pytest.raises(ValueError, match="Step 4 cannot follow 5"):
+        trace.append(step(4))
+    trace.append(step(5))
+    assert len(trace) == 6
+    assert trace[-1].step == 5
+
+
+def test_what_stands_cannot_be_changed(trace):
+    with pytest.raises(TypeError):
+        trace[0] = step(0)
+    with pytest.raises(AttributeError):
+        trace[0].token = "x"
+    trace[1:].clear()
+    assert len(trace) == 5
+
+
+def test_text_is_what_was_read_and_written(trace):
+    assert trace.text == " w1 w2 w3 w4"
+    assert trace.generated == " w2 w3 w4"
+
+
+def test_many_may_read_while_one_writes():
+    trace, total = Trace(), 3000
+    wrong, rounds = [], [0] * 3
+    done = threading.Event()
+
+    def read(reader):
+        while not done.is_set():
+            seen = list(trace)
+            rounds[reader] += 1
+            if [s.step for s in seen] != list(range(len(seen))) or (seen and trace[len(seen) - 1] is not seen[-1]):
+                wrong.append(len(seen))
+            _ = trace.text, len(trace), trace[:3], repr(trace)
+
+    readers = [threading.Thread(target=read, args=(reader,)) for reader in range(3)]
+    for thread in readers:
+        thread.start()
+    for n in range(total):
+        trace.append(step(n))
+    done.set()
+    for thread in readers:
+        thread.join()
+    assert not wrong
+    assert len(trace) == total
+    assert min(rounds) > 0
+
+
+def test_json_round_trip(trace, tmp_path):
+    text = trace.to_json(tmp_path / "trace.json")
+    assert Trace.from_json(text) == trace
+    assert Trace.from_json(tmp_path / "trace.json") == trace
+    assert Trace.from_json(str(tmp_path / "trace.json")) == trace
+    assert Trace.from_json(text).to_json() == text
+
+
+def test_json_round_trip_of_a_real_run(tracer):
+    trace = tracer.run("Tom said 😀", temperature=1, max_tokens=12, seed=1)
+    again = Trace.from_json(trace.to_json())
+    assert again == trace
+    assert any(feature.label for s in again for feature in s.features)
+
+
+def test_an_unfinished_and_an_empty_trace_round_trip():
+    for trace in (Trace(), Trace(Origin(), [step(0)], "")):
+        assert Trace.from_json(trace.to_json()) == trace
+
+
+def test_equality_sees_every_part(trace):
+    text = trace.to_json()
+    for change in (
+        lambda d: d["origin"].update(seed=8),
+        lambda d: d.update(finish="eos"),
+        lambda d: d["steps"].pop(),
+        lambda d: d["steps"][2]["features"][0].__setitem__(1, 9.5),
+        lambda d: d["labels"].clear(),
+    ):
+        data = json.loads(text)
+        change(data)
+        assert Trace.from_json(json.dumps(data)) != trace
+
+
+DAMAGES = {
+    "an older version": lambda d: d.update(version=0),
+    "a newer version": lambda d: d.update(version=2),
+    "no version": lambda d: d.pop("version"),
+    "another schema": lambda d: d.update(schema="something/else"),
+    "no schema": lambda d: d.pop("schema"),
+    "no steps": lambda d: d.pop("steps"),
+    "steps that are no list": lambda d: d.update(steps={"0": 1}),
+    "steps that are a number": lambda d: d.update(steps=4),
+    "steps that are text": lambda d: d.update(steps="abc"),
+    "steps of null": lambda d: d.update(steps=[None]),
+    "no origin": lambda d: d.pop("origin"),
+    "an origin that is text": lambda d: d.update(origin="x"),
+    "an origin that lacks its model": lambda d: d["origin"].pop("model"),
+    "a prompt that is a number": lambda d: d["origin"].update(prompt=4),
+    "a seed that is text": lambda d: d["origin"].update(seed="7"),
+    "sampling that is a list": lambda d: d["origin"].update(sampling=[1]),
+    "sampling of text": lambda d: d["origin"].update(sampling={"temperature": "hot"}),
+    "labels that are a list": lambda d: d.update(labels=[1]),
+    "a label that is a number": lambda d: d["labels"].update({"3:11": 5}),
+    "an unknown finish": lambda d: d.update(finish="exploded"),
+    "a finish that is a list": lambda d: d.update(finish=[]),
+    "a token that is a number": lambda d: d["steps"][1].update(token=5),
+    "a token id that is text": lambda d: d["steps"][1].update(token_id="5"),
+    "a token id that is true": lambda d: d["steps"][1].update(token_id=True),
+    "a position with a fraction": lambda d: d["steps"][1].update(position=1.5),
+    "a flag that is a number": lambda d: d["steps"][1].update(generated=1),
+    "a log-probability that is text": lambda d: d["steps"][1].update(logprob="low"),
+    "milliseconds that are null": lambda d: d["steps"][1].update(milliseconds=None),
+    "a step missing": lambda d: d["steps"].pop(2),
+    "a step twice": lambda d: d["steps"].insert(2, d["steps"][2]),
+    "a field missing": lambda d: d["steps"][1].pop("cosine"),
+    "a feature cut short": lambda d: d["steps"][1]["features"].append([1, 2.0]),
+    "a feature that is a number": lambda d: d["steps"][1]["features"].append(7),
+    "an activation that is text": lambda d: d["steps"][1]["features"].append([1, "2", 3]),
+    "alternatives that are null": lambda d: d["steps"][1].update(alternatives=None),
+    "a huge number": lambda d: d["steps"][1].update(milliseconds=10**400),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_trace_is_refused(trace, damage):
+    data = json.loads(trace.to_json())
+    DAMAGES[damage](data)
+    with pytest.raises(ValueError, match=r"trace.*\.$"):
+        Trace.from_json(json.dumps(data))
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_none_are_refused(trace, number):
+    with pytest.raises(ValueError, match="trace"):
+        Trace.from_json(trace.to_json().replace("7.25", number))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "not JSON", "[1, 2]", "null", '"text"', "5", "[" * 100_000, '{"a":' * 100_000, "{}", "\x00\xff{"]
+)
+def test_a_file_that_holds_something_else_is_refused(tmp_path, text):
+    path = tmp_path / "file.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="Not a trace"):
+        Trace.from_json(path)
+
+
+def test_a_file_cut_short_anywhere_is_refused(trace, tmp_path):
+    text = trace.to_json()
+    for length in range(0, len(text), 97):
+        (tmp_path / "cut.json").write_text(text[:length], encoding="utf-8")
+        with pytest.raises(ValueError, match="Not a trace"):
+            Trace.from_json(tmp_path / "cut.json")
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "x.json").write_bytes(bytes(range(256)) * 20)
+    with pytest.raises(ValueError, match="Not a trace"):
+        Trace.from_json(tmp_path / "x.json")
+
+
+def test_a_newer_version_is_named_and_says_what_to_do(trace):
+    data = json.loads(trace.to_json()) | {"version": 9}
+    with pytest.raises(ValueError, match=r"version 9.*reads version 1.*Install"):
+        Trace.from_json(json.dumps(data))
+
+
+def test_a_missing_file_is_a_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Trace.from_json(tmp_path / "none.json")
+    with pytest.raises(FileNotFoundError):
+        Trace.from_json("none.json")
+
+
+def test_what_is_not_finite_is_never_written(trace):
+    trace.append(step(5, milliseconds=float("nan")))
+    with pytest.raises(ValueError, match="JSON"):
+        trace.to_json()
+
+
+def test_a_table_with_a_row_for_each_feature(trace):
+    table = trace.to_pandas()
+    assert len(table) == sum(s.l0 for s in trace) == 12
+    row = table.iloc[4]
+    assert (row.step, row.token, row.id, row.activation, row.layer, row.label) == (2, " w2", 21, 1.5, 3, "label 1 é 😀")
+    assert table[table.step == 0].empty
+
+
+def test_a_table_with_a_row_for_each_token(trace):
+    table = trace.to_pandas("token")
+    assert list(table.step) == [0, 1, 2, 3, 4]
+    assert list(table.l0) == [0, 3, 3, 3, 3]
+    assert list(table.generated) == [False, False, True, True, True]
+    assert pd.isna(table.explained_variance[0])
+    assert table.milliseconds.sum() == pytest.approx(5 * 7.25)
+
+
+def test_tables_of_an_empty_trace_have_their_columns():
+    assert list(Trace().to_pandas().columns) == [
+        "step",
+        "position",
+        "token",
+        "generated",
+        "id",
+        "activation",
+        "layer",
+        "label",
+    ]
+    assert Trace().to_pandas("token").empty
+
+
+def test_another_kind_of_table_is_refused(trace):
+    with pytest.raises(ValueError, match="'feature' or 'token'"):
+        trace.to_pandas("layer")
