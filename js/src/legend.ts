@@ -13,12 +13,12 @@ export function legendPanel(): HTMLElement {
       "brighter: stronger, measured against the strongest activation of the run so far",
     ),
     line("quiet", "fired earlier", "light fades with each token since"),
-    line("size", "size: strongest so far", "the larger, the higher its peak in this run"),
+    line("size", "size: peak so far", "the larger, the higher its peak in this run"),
     line(
       "sure",
-      "fire together, q ≤ .05",
+      "together, q ≤ .05",
       "together on more tokens than chance allows, after Benjamini–Hochberg",
     ),
-    line("faint", "seen together", "together on two or more tokens, but chance would do that too"),
+    line("faint", "together", "together on two or more tokens, but chance would do that too"),
   );
 }

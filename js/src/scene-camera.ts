@@ -5,7 +5,12 @@ import type { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js
 export interface Bounds {
   centre: Vector3;
   radius: number;
+  /** From how far away all of it can be seen, looked at from where the camera is now. */
+  distance: number;
 }
+
+/** Of the stage, what the graph may fill. */
+const FILL = 0.92;
 
 const UP = new Vector3(0, 1, 0);
 /** Radians per second of the idle turn. */
@@ -70,9 +75,9 @@ export class Rig {
     if (!bounds) return false;
     let goal = this.#goal;
     let way: Vector3 | null = null;
-    if (this.#mode === "auto") goal = { target: bounds.centre, distance: this.#fitting(bounds.radius) };
+    if (this.#mode === "auto") goal = { target: bounds.centre, distance: bounds.distance };
     else if (this.#mode === "focus" && node) {
-      goal = { target: node, distance: Math.min(Math.max(0.55 * this.#fitting(bounds.radius), 70), 200) };
+      goal = { target: node, distance: Math.min(Math.max(0.55 * bounds.distance, 70), 200) };
       // Looked at from outside, so that the rest of the graph lies behind it.
       way = node.clone().sub(bounds.centre);
     }
@@ -100,9 +105,12 @@ export class Rig {
     return moving || this.#turn !== 0;
   }
 
-  #fitting(radius: number): number {
-    const upright = (this.#camera.fov * Math.PI) / 360;
-    const sideways = Math.atan(Math.tan(upright) * this.#camera.aspect);
-    return (0.85 * radius + 6) / Math.sin(Math.min(upright, sideways));
+  /** How far the camera must be to see a body whole that is at `offset` from where it looks. */
+  reach(offset: Vector3, radius: number): number {
+    const upright = FILL * Math.tan((this.#camera.fov * Math.PI) / 360);
+    const seen = offset.clone().applyQuaternion(this.#camera.quaternion.clone().invert());
+    const tall = (Math.abs(seen.y) + radius) / upright;
+    const wide = (Math.abs(seen.x) + radius) / (upright * this.#camera.aspect);
+    return Math.max(tall, wide) + seen.z;
   }
 }

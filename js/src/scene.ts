@@ -186,12 +186,14 @@ export class GraphScene {
     const centre = new Vector3();
     for (const { body } of here) centre.add(new Vector3(body.x, body.y, body.z));
     centre.divideScalar(here.length);
-    const far = here
-      .map(({ body, radius }) => Math.hypot(body.x - centre.x, body.y - centre.y, body.z - centre.z) + radius)
+    const offsets = here.map(({ body }) => new Vector3(body.x, body.y, body.z).sub(centre));
+    const far = offsets.map((offset) => offset.length()).sort((p, q) => p - q);
+    const needed = offsets
+      .map((offset, i) => this.#rig.reach(offset, here[i]?.radius ?? 0))
       .sort((p, q) => p - q);
     // A lone straggler must not push the camera away from all the others.
-    const edge = far[Math.min(far.length - 1, Math.floor(far.length * 0.97))] ?? 1;
-    return { centre, radius: Math.max(edge, 30) };
+    const most = (values: number[]) => values[Math.floor((values.length - 1) * 0.98)] ?? 0;
+    return { centre, radius: Math.max(most(far), 30), distance: Math.max(most(needed), 110) };
   }
 
   #paint(dt: number, grow: number): boolean {
