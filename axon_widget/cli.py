@@ -130,9 +130,7 @@ def _visible(text: str, keep: str = "") -> str:
 def _loading() -> Generator[Callable[[str], None]]:
     """Show on one line of the terminal what is being loaded."""
     from tqdm import tqdm
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
     with tqdm(total=0, bar_format="{desc} [{elapsed}]", leave=False, file=sys.stderr) as bar:
         yield lambda sentence: bar.set_description_str(f"Loading {sentence}")
 

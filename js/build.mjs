@@ -16,9 +16,10 @@ await build({
   format: "esm",
   target: "es2022",
   minify: true,
-  legalComments: "none",
-  // The libraries look for a global three; a page's own copy must never be mixed with the bundled one.
-  define: { "window.THREE": "undefined" },
+  legalComments: "eof",
+  // The libraries look for a global three; a page's own copy must never be mixed with the bundled one. And each widget
+  // loads the module anew, of which three would warn, if it could tell.
+  define: { "window.THREE": "undefined", "window.__THREE__": "import.meta.three" },
   alias: {
     "three/webgpu": unused,
     "three/tsl": unused,

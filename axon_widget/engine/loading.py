@@ -124,13 +124,21 @@ def _assemble(
     directory: Path, sae: Any, device: torch.device, dtype: torch.dtype, report: Progress, **kwargs: Any
 ) -> Loaded:
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
 
     report(f"model {kwargs['model_name']}")
     auto_tokenizer: Any = AutoTokenizer
     tokenizer = auto_tokenizer.from_pretrained(directory)
-    hf_model: Any = AutoModelForCausalLM.from_pretrained(
-        directory, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
-    )
+    # Its bar would show up below whatever cell runs; the widget and the command line tell of loading themselves.
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        hf_model: Any = AutoModelForCausalLM.from_pretrained(
+            directory, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
+        )
+    finally:
+        if bars:
+            logging.enable_progress_bar()
     hooked = HookedModel.wrap(_hub_name(kwargs["model_name"]), hf_model.to(device), tokenizer)
     return Loaded(hooked, tokenizer, sae.to(dtype), **kwargs)
 

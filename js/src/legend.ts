@@ -14,11 +14,7 @@ export function legendPanel(): HTMLElement {
     ),
     line("quiet", "fired earlier", "light fades with each token since"),
     line("size", "size: peak so far", "the larger, the higher its peak in this run"),
-    line(
-      "sure",
-      "together, q ≤ .05",
-      "together on more tokens than chance allows, after Benjamini–Hochberg",
-    ),
+    line("sure", "together, q ≤ .05", "together on more tokens than chance allows, after Benjamini–Hochberg"),
     line("faint", "together", "together on two or more tokens, but chance would do that too"),
   );
 }

@@ -183,17 +183,19 @@ export class GraphScene {
   #bounds(): Bounds | null {
     const { here } = this.#marks;
     if (!here.length) return null;
-    const centre = new Vector3();
-    for (const { body } of here) centre.add(new Vector3(body.x, body.y, body.z));
-    centre.divideScalar(here.length);
+    // The middle of what is to be seen, which the mean, drawn to where nodes crowd, is not.
+    const [x, y, z] = (["x", "y", "z"] as const).map((axis) => {
+      const values = here.map(({ body }) => body[axis]).sort((p, q) => p - q);
+      return (inner(values, 0.02) + inner(values, 0.98)) / 2;
+    });
+    const centre = new Vector3(x, y, z);
     const offsets = here.map(({ body }) => new Vector3(body.x, body.y, body.z).sub(centre));
     const far = offsets.map((offset) => offset.length()).sort((p, q) => p - q);
     const needed = offsets
       .map((offset, i) => this.#rig.reach(offset, here[i]?.radius ?? 0))
       .sort((p, q) => p - q);
     // A lone straggler must not push the camera away from all the others.
-    const most = (values: number[]) => values[Math.floor((values.length - 1) * 0.98)] ?? 0;
-    return { centre, radius: Math.max(most(far), 30), distance: Math.max(most(needed), 110) };
+    return { centre, radius: Math.max(inner(far, 0.98), 30), distance: Math.max(inner(needed, 0.98), 110) };
   }
 
   #paint(dt: number, grow: number): boolean {
@@ -302,6 +304,11 @@ export class GraphScene {
     this.#options.holder.replaceChildren();
     this.#marks.clear();
   }
+}
+
+/** The value below which that share of sorted values lies. */
+function inner(sorted: number[], share: number): number {
+  return sorted[Math.round((sorted.length - 1) * share)] ?? 0;
 }
 
 function makeGraph(holder: HTMLElement): ForceGraph3DInstance {
