@@ -19,7 +19,7 @@ demo: $(SETUP) $(STATIC)
 	$(BIN)/python -m notebooks.run notebooks/quickstart.ipynb $(DEMO)
 
 test: $(SETUP) $(STATIC) lint chromium
-	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a == 20 && b < 19)' || \
+	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a == 20 && b < 19 ? 1 : 0)' || \
 	  { echo "The view's tests need Node.js 20.19 or newer."; exit 1; }
 	npm --prefix js test --silent
 	$(BIN)/python -m pytest
@@ -41,7 +41,7 @@ check-tools:
 	  { echo "Python 3.10 or newer is needed: sudo apt-get install python3 python3-venv"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "Python's venv module is needed: sudo apt-get install python3-venv"; exit 1; }
-	@node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null || \
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null || \
 	  { echo "Node.js 20 or newer is needed: https://nodejs.org or your distribution's nodejs package"; exit 1; }
 	@npm --version >/dev/null 2>&1 || { echo "npm is needed: it comes with Node.js, or sudo apt-get install npm"; exit 1; }
 
