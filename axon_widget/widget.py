@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import weakref
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import anywidget
 import traitlets as t
 
-from axon_widget import wire
+from axon_widget import cells, wire
 from axon_widget.export import STATIC, to_html
 from axon_widget.graph import Graph
 from axon_widget.labels import Label
@@ -133,7 +132,7 @@ class AxonWidget(anywidget.AnyWidget):
         self._device, self._dtype = device, dtype
         self._session = Session(self)
         self.on_msg(self._on_message)
-        _supersede(self)
+        cells.supersede(self._session)
         if tracer is not None:
             self._session.load(lambda _report: tracer)
         else:
@@ -280,23 +279,9 @@ class AxonWidget(anywidget.AnyWidget):
 
     def controls(self) -> ipywidgets.VBox:
         """Give a slider for each setting, linked both ways, to put in any cell."""
-        import ipywidgets
+        from axon_widget.controls import sliders
 
-        sliders: list[Any] = []
-        for name, trait in self.traits(range=_has_range).items():
-            low, high = trait.metadata["range"]
-            whole = isinstance(trait, t.Int)
-            make: Any = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
-            slider = make(
-                min=low,
-                max=high,
-                step=1 if whole else 0.01,
-                description=name.replace("_", " "),
-                style={"description_width": "12em"},
-            )
-            t.link((self, name), (slider, "value"))
-            sliders.append(slider)
-        return ipywidgets.VBox(sliders)
+        return sliders(self)
 
     # Traits
 
@@ -454,28 +439,3 @@ def _part(message: dict[str, Any], name: str, kind: type) -> Any:
     if type(value) is not kind:
         raise TypeError(f"The view sent {name}={value!r}, which should be of type {kind.__name__}.")
     return value
-
-
-def _has_range(metadata: Any) -> bool:
-    return metadata is not None
-
-
-_by_cell: dict[str, tuple[str, weakref.WeakSet[AxonWidget]]] = {}
-
-
-def _supersede(widget: AxonWidget) -> None:
-    """End the workers of the widgets that an earlier run of this cell made: their views are gone, they are not."""
-    from IPython.core.getipython import get_ipython
-
-    try:
-        request: Any = cast("Any", get_ipython()).get_parent()
-        cell, execution = str(request["metadata"]["cellId"]), str(request["header"]["msg_id"])
-    except (AttributeError, KeyError, TypeError):
-        return  # not in a notebook, or one that does not tell which cell runs
-    earlier, widgets = _by_cell.get(cell, ("", weakref.WeakSet[AxonWidget]()))
-    if earlier != execution:
-        for old in widgets:
-            old._session.close()  # pyright: ignore[reportPrivateUsage]
-        widgets = weakref.WeakSet[AxonWidget]()
-    widgets.add(widget)
-    _by_cell[cell] = (execution, widgets)

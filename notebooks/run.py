@@ -18,7 +18,7 @@ def main(source: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     notebook = nbformat.read(source, as_version=4)
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
-    with client.setup_kernel(), tqdm(notebook.cells, desc=source.name, unit="cell", leave=False) as cells:
+    with client.setup_kernel(), tqdm(notebook.cells, desc=source.name, unit="cell", leave=False, disable=None) as cells:
         for index, cell in enumerate(cells):
             client.execute_cell(cell, index)
             for output in cell.get("outputs", []):

@@ -95,7 +95,9 @@ def test_other_cells_keep_their_workers(kernel: FrontEnd) -> None:
     assert {first.word, second.word} == {"running"}
     assert both.word != "closed"
     kernel.run("first.close(); v.close()")
-    kernel.run("from axon_widget import widget\nfor _, old in widget._by_cell.values():\n    [o.close() for o in old]")
+    kernel.run(
+        "from axon_widget import cells\nfor _, made in cells._by_cell.values():\n    [old.close() for old in made]"
+    )
     assert settled(kernel, 0)
 
 
