@@ -38,10 +38,10 @@ def test_loading_and_writing_print_and_show_nothing(kernel: FrontEnd) -> None:
 
 def test_generate_returns_at_once_and_steps_arrive_while_the_next_cell_runs(kernel: FrontEnd) -> None:
     model = kernel.loaded('w = AxonWidget(model="embedded")')
-    asked = kernel.run(f"w.generate({PROMPT!r}, max_tokens=120, seed=7)")
+    asked = kernel.run(f"w.generate({PROMPT!r}, max_tokens=230, seed=7)")
     assert not asked.failed
     assert model.word == "running"
-    busy = kernel.run("import time\nwhile len(w.trace) < 40:\n    time.sleep(0.01)")
+    busy = kernel.run("import time\nwhile w.status != 'idle':\n    time.sleep(0.01)")
     during = [at for at in model.step_times() if busy.started < at < busy.ended]
     assert len(during) > 25
     # They came one by one while the cell ran, not in a lump at its end.
