@@ -119,12 +119,12 @@ class AxonWidget(anywidget.AnyWidget):
         tracer: Tracer | None = None,
         **traits: Any,
     ) -> None:
-        # Held for a moment only and never while observers run, so that they may call anything.
         unknown = sorted(set(traits) - set(type(self).class_trait_names()))
         if unknown:
             raise TypeError(f"AxonWidget() knows no {', '.join(unknown)}.")
         if tracer is not None and (model, sae) != (None, None):
             raise TypeError("Give either a tracer, or a model and an SAE to load.")
+        # Held for a moment only and never while observers run, so that they may call anything.
         self._lock = threading.RLock()
         self._run = _Run(0)
         self._writing = self._run
@@ -329,10 +329,9 @@ class AxonWidget(anywidget.AnyWidget):
 
     def on_loaded(self, tracer: Tracer) -> None:
         """Show what is loaded; a run of another SAE's features is cleared."""
-        origin = self.trace.origin
-        if len(self.trace) and (origin.model, origin.sae) != (tracer.model_name, tracer.sae_name):
+        if self.info and (self.info["model"], self.info["sae"]) != (tracer.model_name, tracer.sae_name):
             self._clear()
-        self.selected_feature = None
+            self.selected_feature = None
         self.info = tracer.info
         self.device = tracer.info["device"]
         self.prompt = self.prompt or EXAMPLES.get(tracer.model_name, EXAMPLE)
