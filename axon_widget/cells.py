@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Protocol, cast
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+_by_cell: dict[str, tuple[str, weakref.WeakSet[object]]] = {}
 
 
-class Closable(Protocol):
-    """Something that can be ended."""
-
-    def close(self) -> None:
-        """End it."""
-        ...
-
-
-_by_cell: dict[str, tuple[str, weakref.WeakSet[Closable]]] = {}
-
-
-def supersede(new: Closable) -> None:
-    """End what earlier runs of the running cell made: its view is gone, and it is not."""
+def supersede(new: T) -> list[T]:
+    """Note what the running cell makes, and give what earlier runs of it made: its view is gone, and it is not."""
     from IPython.core.getipython import get_ipython
 
     try:
         request: Any = cast("Any", get_ipython()).get_parent()
         cell, execution = str(request["metadata"]["cellId"]), str(request["header"]["msg_id"])
     except (AttributeError, KeyError, TypeError):
-        return  # not in a notebook, or in one that does not tell which cell runs
-    earlier, made = _by_cell.get(cell, ("", weakref.WeakSet[Closable]()))
+        return []  # not in a notebook, or in one that does not tell which cell runs
+    earlier, made = _by_cell.get(cell, ("", weakref.WeakSet[object]()))
+    old: list[Any] = []
     if earlier != execution:
-        for old in made:
-            old.close()
-        made = weakref.WeakSet[Closable]()
+        old, made = list(made), weakref.WeakSet[object]()
     made.add(new)
     _by_cell[cell] = (execution, made)
+    return old

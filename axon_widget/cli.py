@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from axon_widget import __version__
+
 if TYPE_CHECKING:
     from axon_widget.trace import TokenStep
 
@@ -28,11 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 after an error that was told on standard error.
+        0; 1 after an error that was told on standard error; 130 after an interrupt.
     """
     options = _parser().parse_args(arguments)
     try:
         return _trace(options)
+    except BrokenPipeError:  # whoever read has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("axon: interrupted", file=sys.stderr)
+        return 130
     except (ValueError, RuntimeError, OSError) as error:
         print(f"axon: {error}", file=sys.stderr)
         return 1
@@ -42,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="axon", description="Write on from a prompt and show, token by token, which features fire."
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("prompt", help="the text to go on from")
     parser.add_argument("--model", help="'embedded', a model's name or a directory (default: gpt2-small)")
     parser.add_argument("--sae", help="'release/id' from SAELens' directory, or a directory")
@@ -73,6 +82,8 @@ def _trace(options: argparse.Namespace) -> int:
         repetition_penalty=options.repetition_penalty,
         max_tokens=options.max_tokens,
     )
+    if options.features < 0:
+        raise ValueError(f"--features {options.features} cannot be used: give 0 or more.")
     for path in (options.html, options.json):
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{path} cannot be written: there is no directory {path.parent}.")
@@ -85,21 +96,23 @@ def _trace(options: argparse.Namespace) -> int:
     # The trace alone may go to standard output; then the table goes beside it.
     out = sys.stderr if options.json == Path("-") else sys.stdout
     colour = out.isatty() and "NO_COLOR" not in os.environ
-    trace = Trace()
+    trace, code = Trace(), 0
     steps = tracer.stream(options.prompt, sampling, seed=options.seed, trace=trace)
     try:
         for step in steps:
             if not step.special:
                 print(_line(step, options.features, colour), file=out, flush=True)
     except KeyboardInterrupt:
-        steps.close()  # pyright: ignore[reportAttributeAccessIssue]
+        steps.close()
         trace.finish = "stopped"
+        code = 130
     print("", _visible(trace.text, keep="\n"), sep="\n", file=out)
     print(f"({trace.finish}; seed {trace.origin.seed})", file=out)
     if options.json:
-        text = trace.to_json(None if options.json == Path("-") else options.json)
         if options.json == Path("-"):
-            print(text)
+            print(trace.to_json())
+        else:
+            trace.to_json(options.json)
     if options.html:
         from axon_widget.export import to_html
 
@@ -107,7 +120,7 @@ def _trace(options: argparse.Namespace) -> int:
             f"Open {to_html(trace, options.html, tracer).absolute()} in a browser to replay the run.",
             file=out,
         )
-    return 0
+    return code
 
 
 def _line(step: TokenStep, count: int, colour: bool) -> str:
@@ -131,7 +144,7 @@ def _loading() -> Generator[Callable[[str], None]]:
     """Show on one line of the terminal what is being loaded."""
     from tqdm import tqdm
 
-    with tqdm(total=0, bar_format="{desc} [{elapsed}]", leave=False, file=sys.stderr) as bar:
+    with tqdm(total=0, bar_format="{desc} [{elapsed}]", leave=False, file=sys.stderr, disable=None) as bar:
         yield lambda sentence: bar.set_description_str(f"Loading {sentence}")
 
 

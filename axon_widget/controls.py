@@ -7,11 +7,22 @@ from typing import Any
 import ipywidgets
 import traitlets as t
 
+_NAMES = {
+    "temperature": "Temperature",
+    "top_k": "Top-k",
+    "top_p": "Top-p",
+    "repetition_penalty": "Repetition penalty",
+    "max_tokens": "Max tokens",
+    "feature_k": "Features",
+    "activation_threshold": "Activation threshold",
+}
+
 
 def sliders(widget: t.HasTraits) -> ipywidgets.VBox:
-    """Give a slider for each trait that has a range, linked both ways."""
+    """Give a slider for each setting, linked both ways, in the view's order and by its names."""
     made: list[Any] = []
-    for name, trait in widget.traits(range=_has_range).items():
+    for name, shown in _NAMES.items():
+        trait = widget.traits()[name]
         low, high = trait.metadata["range"]
         whole = isinstance(trait, t.Int)
         make: Any = ipywidgets.IntSlider if whole else ipywidgets.FloatSlider
@@ -19,13 +30,10 @@ def sliders(widget: t.HasTraits) -> ipywidgets.VBox:
             min=low,
             max=high,
             step=1 if whole else 0.01,
-            description=name.replace("_", " "),
+            description=shown,
             style={"description_width": "12em"},
+            layout={"width": "36em"},
         )
         t.link((widget, name), (slider, "value"))
         made.append(slider)
     return ipywidgets.VBox(made)
-
-
-def _has_range(metadata: Any) -> bool:
-    return metadata is not None

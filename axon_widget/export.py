@@ -81,6 +81,7 @@ def replay_data(
             **origin.sampling,
             "feature_k": feature_k,
             "activation_threshold": activation_threshold,
+            "changed": bool(trace.changes),
         },
         "run": 1,
         "finish": trace.finish,

@@ -66,6 +66,7 @@ class Session:
         self._writing = False  # one of them is a generation
         self._state: State = "idle"
         self._error = ""  # of what was asked for last
+        self._cause: BaseException | None = None
         self._load_error = ""
         self._cut_short = False  # closed with something pending
         self._stop = threading.Event()
@@ -117,9 +118,11 @@ class Session:
             If a generation is under way or the session is closed.
         """
         with self._change:
-            if self._writing:
-                raise RuntimeError("The model is still writing: call stop() or wait() first.")
             self._check_open()
+            if self._writing:
+                if self._stop.is_set():
+                    raise RuntimeError("The model is finishing its last token: call wait() first.")
+                raise RuntimeError("The model is still writing: call stop() or wait() first.")
             accepted()
             self._stop.clear()
             self._writing = True
@@ -166,7 +169,7 @@ class Session:
             with self._change:
                 ended = self._change.wait_for(lambda: not self._pending or self._state == "closed", timeout)
                 if ended and self._error:
-                    raise RuntimeError(self._error)
+                    raise RuntimeError(self._error) from self._cause
                 if self._cut_short:
                     raise RuntimeError("This widget was closed before it had ended.")
         except KeyboardInterrupt:
@@ -242,7 +245,7 @@ class Session:
         try:
             yield
         except BaseException as error:
-            self._error = _sentence(error)
+            self._error, self._cause = _sentence(error), error
             self._tell(self._error)
         finally:
             with self._change:

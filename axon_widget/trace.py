@@ -113,10 +113,16 @@ class Trace(Sequence[TokenStep]):
         The steps to begin with.
     finish
         Why the run ended.
+
+    Attributes
+    ----------
+    changes
+        Settings that were changed while the model wrote: by step, their values from that token on.
     """
 
     def __init__(self, origin: Origin | None = None, steps: Sequence[TokenStep] = (), finish: Finish = "") -> None:
         self.origin = origin or Origin()
+        self.changes: dict[int, dict[str, float]] = {}
         self.finish: Finish = finish
         self._steps = list(steps)
 
@@ -158,7 +164,8 @@ class Trace(Sequence[TokenStep]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Trace):
             return NotImplemented
-        return (self.origin, self.finish, self._steps) == (other.origin, other.finish, other._steps)
+        mine = (self.origin, self.changes, self.finish, self._steps)
+        return mine == (other.origin, other.changes, other.finish, other._steps)
 
     __hash__ = None  # pyright: ignore[reportAssignmentType]
 
@@ -191,18 +198,22 @@ class Trace(Sequence[TokenStep]):
         rows = [(s.step, s.position, s.token, s.generated, *f) for s in self for f in s.features]
         return pd.DataFrame(rows, columns=columns)
 
-    def to_json(self, path: str | Path | None = None) -> str:
+    @overload
+    def to_json(self) -> str: ...
+    @overload
+    def to_json(self, path: str | Path) -> Path: ...
+    def to_json(self, path: str | Path | None = None) -> str | Path:
         """Write the trace as JSON.
 
         Parameters
         ----------
         path
-            A file to write to as well.
+            A file to write to.
 
         Returns
         -------
-        str
-            The JSON text.
+        str or pathlib.Path
+            The JSON text, or the file where one is given.
         """
         labels: dict[str, str] = {}
         steps: list[dict[str, Any]] = []
@@ -217,6 +228,7 @@ class Trace(Sequence[TokenStep]):
                 "schema": SCHEMA,
                 "version": VERSION,
                 "origin": asdict(self.origin),
+                "changes": [[step, values] for step, values in self.changes.items()],
                 "finish": self.finish,
                 "labels": labels,
                 "steps": steps,
@@ -225,6 +237,7 @@ class Trace(Sequence[TokenStep]):
         )
         if path is not None:
             Path(path).write_text(text, encoding="utf-8")
+            return Path(path)
         return text
 
     @classmethod
@@ -243,6 +256,8 @@ class Trace(Sequence[TokenStep]):
         FileNotFoundError
             If the file does not exist.
         """
+        if not str(source).strip():
+            raise ValueError("Not a trace: there is nothing in it.")
         text = source if isinstance(source, str) and source.lstrip().startswith("{") else None
         if text is None:
             text = Path(source).read_text(encoding="utf-8", errors="replace")
@@ -260,8 +275,10 @@ class Trace(Sequence[TokenStep]):
             )
         try:
             return _trace_from(data)
-        except (KeyError, TypeError, IndexError, ValueError, AttributeError, OverflowError) as error:
-            raise ValueError(f"Not a whole trace: {error}.") from None
+        except KeyError as error:
+            raise ValueError(f"Not a whole trace: {error} is missing.") from None
+        except (TypeError, IndexError, ValueError, AttributeError, OverflowError) as error:
+            raise ValueError(f"Not a whole trace: {str(error).rstrip('.')}.") from None
 
 
 _STEP_FIELDS = [field.name for field in fields(TokenStep) if field.name not in ("alternatives", "features")]
@@ -286,6 +303,8 @@ def _trace_from(data: dict[str, Any]) -> Trace:
         ),
         finish=finish,
     )
+    for step, values in data["changes"]:
+        trace.changes[_whole(step, "change")] = {_text(k, "change"): _number(v, k) for k, v in values.items()}
     for place, row in enumerate(data["steps"]):
         try:
             trace.append(_step_from(row, labels))
@@ -338,8 +357,8 @@ def _flag(value: Any, what: str) -> bool:
 
 
 def _whole(value: Any, what: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{what} is {value!r}, not a whole number")
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{what} is {value!r}, not a whole number from 0")
     return value
 
 

@@ -132,11 +132,15 @@ class AxonWidget(anywidget.AnyWidget):
         self._device, self._dtype = device, dtype
         self._session = Session(self)
         self.on_msg(self._on_message)
-        cells.supersede(self._session)
+        superseded = cells.supersede(self._session)
+        kept = [old.tracer for old in superseded]  # until this one has taken it over, if it is the same
+        for old in superseded:
+            old.close()
         if tracer is not None:
             self._session.load(lambda _report: tracer)
         else:
             self.load(model, sae)
+        self._session.call(kept.clear)
 
     # Python drives
 
@@ -165,7 +169,7 @@ class AxonWidget(anywidget.AnyWidget):
             The text; left out, the `prompt` trait.
         **settings
             Traits to set first: temperature, top_k, top_p, repetition_penalty, max_tokens, feature_k,
-            activation_threshold, seed.
+            activation_threshold, seed. They stay set.
 
         Raises
         ------
@@ -231,7 +235,8 @@ class AxonWidget(anywidget.AnyWidget):
 
     def close(self) -> None:
         """Stop the background thread and remove the view. The trace stays readable."""
-        self._session.close()
+        if hasattr(self, "_session"):  # a constructor that raised leaves nothing to end
+            self._session.close()
         super().close()
 
     @property
@@ -428,6 +433,8 @@ class AxonWidget(anywidget.AnyWidget):
         self.send(wire.feature_message(feature, tracer.layer, tracer.describe(feature), tracer.page(feature)))
 
     def _loaded(self) -> Tracer:
+        if self._session.state == "closed":
+            raise RuntimeError("This widget is closed: make a new one.")
         if self._session.tracer is None:
             raise RuntimeError("No model is loaded yet: call wait() first.")
         return self._session.tracer

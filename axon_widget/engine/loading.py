@@ -165,8 +165,14 @@ def _only_sae_of(model: str | None) -> str:
     if found:
         shown = ", ".join(found[:3])
         raise ValueError(f"{model} has {len(found)} SAEs: choose one with sae=, for example {shown}.")
+    if "/" in str(model) and str(model)[0] in "./~":
+        raise ValueError(f"There is no directory {model!r}.")
     near = difflib.get_close_matches(str(model), sorted({entry.model for entry in catalog.entries()}), n=3)
-    hint = f" Did you mean {', '.join(near)}?" if near else " available_saes() lists the models that have some."
+    hint = (
+        f" Did you mean {', '.join(near)}?"
+        if near
+        else (" available_saes() lists the models that have some; a directory with an SAE of your own goes into sae=.")
+    )
     raise ValueError(f"SAELens knows no SAE of a model {model!r}.{hint}")
 
 

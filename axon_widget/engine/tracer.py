@@ -128,6 +128,10 @@ class Tracer:
         ConnectionError
             If files are neither cached nor reachable.
         """
+        for name in (model, sae):
+            if not isinstance(name, str | Path | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"Models and SAEs are named by text or a path, not by {name!r}.")
+        model = None if model is None else str(model)
         key = (model, str(sae), device, dtype)
         report = progress or _silent
         report("waiting for another model to load" if _loading.locked() else "")
@@ -157,6 +161,9 @@ class Tracer:
 
     def encode(self, prompt: str) -> list[int]:
         """Turn a prompt into token ids, BOS first where the model has one.
+
+        The names of special tokens (``</s>``) in it stand for these tokens, as prompts of chat models need: they carry
+        no features and no text.
 
         Raises
         ------
@@ -225,6 +232,7 @@ class Tracer:
         if sampling is not None and settings:
             raise ValueError(f"Give either sampling or {', '.join(settings)}, not both.")
         current = sampling if callable(sampling) else _always(sampling or Sampling(**settings))
+        first = current()
         ids = self.encode(prompt)
         seed = secrets.randbits(31) if seed is None else int(seed)
         if not 0 <= seed < 2**63:
@@ -238,9 +246,9 @@ class Tracer:
             d_sae=self.reader.d_sae,
             prompt=prompt,
             seed=seed,
-            sampling=asdict(current()),
+            sampling=asdict(first),
         )
-        return self._run(ids, current, seed, stop, trace)
+        return self._run(ids, first, current, seed, stop, trace)
 
     def run(self, prompt: str, sampling: Sampling | None = None, **kwargs: Any) -> Trace:
         """Run a prompt to its end and give the trace. Takes what `stream` takes."""
@@ -252,6 +260,7 @@ class Tracer:
     def _run(
         self,
         ids: list[int],
+        settings: Sampling,
         sampling: Callable[[], Sampling],
         seed: int,
         stop: Callable[[], bool],
@@ -275,7 +284,10 @@ class Tracer:
                 yield step
             while True:
                 written = len(ids) - prompt_length
-                settings = sampling()
+                before, settings = settings, sampling()
+                if settings != before:
+                    old = asdict(before)
+                    trace.changes[len(trace)] = {k: v for k, v in asdict(settings).items() if v != old[k]}
                 if stop():
                     finish = "stopped"
                     return
@@ -371,6 +383,8 @@ class Tracer:
         ValueError
             If the SAE has no such feature.
         """
+        if not isinstance(feature, int):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"A feature is named by its number, not by {feature!r}.")
         if not 0 <= feature < self.reader.d_sae:
             raise ValueError(f"There is no feature {feature}: this SAE has features 0 to {self.reader.d_sae - 1}.")
         label = self.labels.get(feature)

@@ -178,7 +178,9 @@ export function controlsPanel(link: Link, live: boolean): Panel {
 }
 
 function savedSettings(link: Link, element: HTMLElement): Panel {
-  element.append(el("h3", { text: "Settings of this run" }));
+  element.append(
+    el("h3", { text: link.trait("changed") === true ? "Settings at its start" : "Settings of this run" }),
+  );
   for (const slider of SLIDERS) {
     const value = number(link.trait(slider.name));
     if (value === null) continue;

@@ -10,7 +10,7 @@ export interface Bounds {
 }
 
 /** Of the stage, what the graph may fill. */
-const FILL = 0.92;
+const FILL = 0.88;
 
 const UP = new Vector3(0, 1, 0);
 /** Radians per second of the idle turn. */
@@ -85,8 +85,10 @@ export class Rig {
     const offset = this.#camera.position.clone().sub(target);
     let moving = false;
     if (goal) {
-      const share = this.#placed ? 1 - Math.exp(-dt / this.#pace) : 1;
       const distance = offset.length();
+      // What grew out of sight comes back quickly; there is no hurry the other way.
+      const pace = goal.distance > 1.02 * distance ? Math.min(this.#pace, 0.25) : this.#pace;
+      const share = this.#placed ? 1 - Math.exp(-dt / pace) : 1;
       const gap = target.distanceTo(goal.target) + Math.abs(goal.distance - distance);
       moving = gap > 0.4;
       target.lerp(goal.target, share);

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from axon_widget import cli
 from axon_widget.cli import main
 from axon_widget.trace import Trace
 
@@ -54,6 +55,7 @@ def test_json_alone_goes_to_standard_output(capsys):
         (["word " * 300], "256"),
         (["x", "--sae", "blocks.77.hook_resid_pre"], "blocks.3.hook_resid_pre"),
         (["x", "--device", "abacus"], "abacus"),
+        (["x", "--features", "-2"], "--features"),
         (["x", "--dtype", "int4"], "int4"),
         (["x", "--html", "no/such/folder/run.html"], "no/such/folder"),
     ],
@@ -73,3 +75,24 @@ def test_hostile_text_does_not_reach_the_terminal(capsys):
     assert "\x1b" not in out
     assert "\u202e" not in out
     assert "\\x1b" in out
+
+
+def test_an_interrupt_keeps_what_was_written(capsys, tmp_path, monkeypatch):
+    lines = cli._line
+
+    def interrupted(step, *rest):
+        if step.position == 7:
+            raise KeyboardInterrupt
+        return lines(step, *rest)
+
+    monkeypatch.setattr(cli, "_line", interrupted)
+    code, out, _ = run(capsys, "Once upon a time", "--json", str(tmp_path / "run.json"))
+    assert code == 130
+    assert "(stopped; seed" in out
+    assert Trace.from_json(tmp_path / "run.json").finish == "stopped"
+
+
+def test_names_its_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--version"])
+    assert capsys.readouterr().out.startswith("axon ")

@@ -232,3 +232,27 @@ def test_logits_that_are_not_finite_are_an_error_and_not_a_token(endless, monkey
             pass
     assert trace.finish == "error"
     assert sum(step.generated for step in trace) == 1
+
+
+def test_settings_changed_on_the_way_are_recorded(tracer):
+    trace = Trace()
+    now = Sampling(temperature=0.8, max_tokens=50)
+    steps = tracer.stream(PROMPT, lambda: now, seed=3, trace=trace)
+    for step in steps:
+        if step.step == 20:
+            now = Sampling(temperature=1.5, top_k=7, max_tokens=50)
+        if step.step == 24:
+            now = Sampling(temperature=1.5, top_k=7, max_tokens=1)
+    assert trace.origin.sampling == dataclasses.asdict(Sampling(temperature=0.8, max_tokens=50))
+    assert trace.changes == {21: {"temperature": 1.5, "top_k": 7}, 25: {"max_tokens": 1}}
+    assert len(trace) == 25
+    assert trace.finish == "length"
+    assert Trace.from_json(trace.to_json()) == trace
+
+
+def test_names_of_special_tokens_in_a_prompt_stand_for_them(tracer):
+    trace = tracer.run("Tom ran.</s> He", max_tokens=1, temperature=0)
+    [end] = [step for step in trace if step.special and step.step]
+    assert end.token_id == 2
+    assert end.features == ()
+    assert end.token == ""

@@ -84,7 +84,8 @@ def test_many_may_read_while_one_writes():
 
 
 def test_json_round_trip(trace, tmp_path):
-    text = trace.to_json(tmp_path / "trace.json")
+    path = trace.to_json(tmp_path / "trace.json")
+    text = path.read_text(encoding="utf-8")
     assert Trace.from_json(text) == trace
     assert Trace.from_json(tmp_path / "trace.json") == trace
     assert Trace.from_json(str(tmp_path / "trace.json")) == trace
