@@ -200,7 +200,7 @@ class Session:
     def _submit(self, command: Callable[[], None]) -> None:
         self._check_open()
         self._pending += 1
-        self._error = ""
+        self._error, self._cause = "", None  # whose frames hold on to the run that failed
         self._commands.put(command)
 
     def _set(self, state: State, detail: str = "") -> None:

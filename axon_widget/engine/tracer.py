@@ -106,6 +106,8 @@ class Tracer:
     ) -> Tracer:
         """Load a model and an SAE of it, or give the tracer that already holds them.
 
+        What lies in a directory is read anew each time: it may have changed.
+
         Parameters
         ----------
         model
@@ -127,6 +129,8 @@ class Tracer:
             If a name is not known, or the SAE does not fit the model.
         ConnectionError
             If files are neither cached nor reachable.
+        TypeError
+            If a name is neither text nor a path.
         """
         for name in (model, sae):
             if not isinstance(name, str | Path | None):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -140,7 +144,8 @@ class Tracer:
             tracer = _loaded.get(key)
             if tracer is None:
                 tracer = cls(**vars(load(model, sae, device, dtype, report)))
-                if not tracer.fallback:
+                local = any(name is not None and Path(name).is_dir() for name in (model, sae))
+                if not (local or tracer.fallback):
                     _loaded[key] = tracer
             return tracer
 

@@ -226,3 +226,9 @@ def test_without_a_hub(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_what_is_loaded_is_shared_but_a_directory_is_read_anew(tiny_model, tmp_path):
+    assert Tracer.load("embedded", device="cpu") is Tracer.load("embedded", device="cpu")
+    sae = tiny.save_sae(tmp_path, "blocks.1.hook_resid_pre")
+    assert Tracer.load(str(tiny_model), sae) is not Tracer.load(str(tiny_model), sae)
