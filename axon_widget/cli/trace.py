@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     for path in (options.html, options.json):
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{path} cannot be written: there is no directory {path.parent}.")
-    with loading() as say:
+    with _loading() as say:
         tracer = Tracer.load(
             options.model,
             options.sae,
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         steps.close()
         trace.finish = "stopped"
         code = 130
-    print("", visible(trace.text, keep="\n"), sep="\n", file=out)
+    print("", _visible(trace.text, keep="\n"), sep="\n", file=out)
     print(f"({trace.finish}; seed {trace.origin.seed})", file=out)
     if tracer.names.status:
         print(f"axon: {tracer.names.status}", file=sys.stderr)
@@ -114,24 +114,24 @@ def _line(step: TokenStep, count: int, titles: Sequence[str], colour: bool) -> s
     """Show a token: its place, its text, its probability, and the strongest features of each SAE."""
     place = f"{step.position:4d} {'+' if step.generated else ' '}"
     chance = "" if step.logprob is None else f"{math.exp(step.logprob):4.0%}"
-    named = [(f.sae, f"{f.activation:.2f} {visible(f.label) or f'#{f.id}'}") for f in strongest(step, count)]
+    named = [(f.sae, f"{f.activation:.2f} {_visible(f.label) or f'#{f.id}'}") for f in strongest(step, count)]
     lines = ["   ".join(name for of, name in named if of == sae) for sae in range(len(titles))]
     if len(titles) > 1:
         lines = [f"{title}: {line}" for title, line in zip(titles, lines, strict=True) if line]
     features = "   ".join(lines)
-    token = f"{visible(step.token) or '·':<14}"
+    token = f"{_visible(step.token) or '·':<14}"
     if colour:
         token, features = f"{_BOLD}{token}{_OFF}", f"{_DIM}{features}{_OFF}"
     return f"{place} {token} {chance:>5}  {features}".rstrip()
 
 
-def visible(text: str, keep: str = "") -> str:
+def _visible(text: str, keep: str = "") -> str:
     """Show what a terminal would act on (line breaks, escape sequences, text direction) instead of sending it."""
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 @contextmanager
-def loading() -> Generator[Callable[[str], None]]:
+def _loading() -> Generator[Callable[[str], None]]:
     """Show on one line of the terminal what is being loaded."""
     from tqdm import tqdm
 

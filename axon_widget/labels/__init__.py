@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakMethod
+
+DENSE = 4.0
+"""A dense feature fires more often than so many times the SAE's mean."""
+_HUSH = 0.5  # seconds between two reports
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,14 @@ class Labels(Watched):
     `get` and `name` are asked on every token and answer at once with what is known; what has to be fetched or computed
     comes later, in the background, and those who watch hear of it.
     """
+
+    _reported = 0.0
+
+    def report(self, now: bool = False) -> None:
+        """Tell those who watch, unless they just were: they look at every name each time. `now` says it is the last."""
+        if now or time.monotonic() - self._reported >= _HUSH:
+            self._reported = time.monotonic()
+            self.tell()
 
     @property
     def source(self) -> str:

@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-from axon_widget.labels import Label, Labels
+from axon_widget.labels import DENSE, Label, Labels
 from axon_widget.labels.text import clean
-
-_DENSE = 4.0  # times the SAE's mean firing frequency
 
 
 class BundledLabels(Labels):
@@ -36,7 +34,7 @@ class BundledLabels(Labels):
             self._source = clean(data["source"])
             rows = cast("list[Any]", data["features"])
             frequencies = [float(row["frequency"]) for row in rows if row]
-            dense_from = _DENSE * sum(frequencies) / max(len(frequencies), 1)
+            dense_from = DENSE * sum(frequencies) / max(len(frequencies), 1)
             self._labels = [_label(row, self._source, dense_from) for row in rows]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import re
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from urllib.parse import quote
 
-from axon_widget.labels import Label, Labels
+from axon_widget.labels import DENSE, Label, Labels
 from axon_widget.labels.apart import Apart
 from axon_widget.labels.background import Background
 from axon_widget.labels.exports import Landed, download
@@ -23,8 +22,6 @@ _LARGEST = 64 << 20  # bytes of the answer to a look-up
 _FRESH = 7  # days before new batches are looked for
 _STALE = 30  # days before a feature is looked up again
 _LOOK_UPS = 2  # at once: the others of the process' requests are left to the batches
-_DENSE = 4.0  # times the SAE's mean firing frequency
-_HUSH = 0.5  # seconds between two reports of progress
 
 
 class NeuronpediaLabels(Labels):
@@ -59,7 +56,6 @@ class NeuronpediaLabels(Labels):
         self._download: Iterator[Landed] | None = None
         self._progress = self._problem = self._trouble = ""
         self._lost: list[str] = []
-        self._told = 0.0
         self._bulk, self._look_ups = Background(self._bring), Background(self._look_up, threads=_LOOK_UPS)
         self._load()
 
@@ -168,7 +164,7 @@ class NeuronpediaLabels(Labels):
     def _weigh(self) -> None:
         """Find out which frequency is that of a dense feature."""
         known = [found.frequency for found in self._statistics.values() if found.frequency is not None]
-        self._dense_from = _DENSE * sum(known) / len(known) if known else float("inf")
+        self._dense_from = DENSE * sum(known) / len(known) if known else float("inf")
 
     def _bring(self) -> float | None:
         """Go one step on with the download. Only one thread does."""
@@ -188,14 +184,14 @@ class NeuronpediaLabels(Labels):
         else:
             self._take(landed)
         if landed.waiting and landed.waiting.wait:
-            self._report(now=True)
+            self.report(now=True)
             return landed.waiting.wait
-        self._report()
+        self.report()
         return 0.0
 
     def _end(self, problem: str) -> None:
         self._download, self._progress, self._problem = None, "", problem
-        self._report(now=True)
+        self.report(now=True)
 
     def _look_up(self) -> float | None:
         """Look up the next feature that was asked for. Several threads may do so."""
@@ -216,11 +212,11 @@ class NeuronpediaLabels(Labels):
             if error.limited or not error.tried:
                 with self._lock:
                     self._asked[feature] = None
-            self._report(now=True)
+            self.report(now=True)
             return error.wait
         except (RefusedError, ValueError) as error:
             self._trouble = f"Feature {feature} of {self.source} could not be looked up: {error}."
-            self._report(now=True)
+            self.report(now=True)
             return 0.0
         today = date.today().isoformat()
         self._store.put_answer(self.address, feature, today, explanations, statistics)
@@ -234,14 +230,8 @@ class NeuronpediaLabels(Labels):
                 self._statistics[feature] = statistics
             self._weigh()
             more = bool(self._asked)
-        self._report(now=not more)
+        self.report(now=not more)
         return 0.0
-
-    def _report(self, now: bool = False) -> None:
-        """Tell those who watch, but not with every batch."""
-        if now or time.monotonic() - self._told >= _HUSH:
-            self._told = time.monotonic()
-            self.tell()
 
 
 _BATCHES = {"explanations": "labels", "features": "statistics"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +16,6 @@ from axon_widget.labels.text import clean
 if TYPE_CHECKING:
     import pandas as pd
 
-_HUSH = 0.5  # seconds between two reports of names
 _NUMBERS = ("index", "feature", "id")
 _TEXTS = ("label", "description", "explanation")
 
@@ -127,7 +125,6 @@ class CalledLabels(Labels):
         self._asked = set[int]()
         self._waiting: dict[int, None] = {}
         self._problem = ""
-        self._told = 0.0
         self._lock = threading.Lock()
         self._calls = Background(self._call)
 
@@ -180,10 +177,7 @@ class CalledLabels(Labels):
             if name := clean(text or ""):
                 self._known[feature] = Label(name, self._source)
             more = bool(self._waiting)
-        # Each time it is told, every name in the view and in the traces is looked at.
-        if not more or time.monotonic() - self._told >= _HUSH:
-            self._told = time.monotonic()
-            self.tell()
+        self.report(now=not more)
         return 0.0
 
 

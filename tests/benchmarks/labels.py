@@ -23,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -123,7 +124,7 @@ def measure(rounds: int) -> tuple[dict[str, list[float]], float, int]:
         whole = NeuronpediaLabels(ADDRESS, FEATURES, Store(folder / "whole"), hosts["arriving"])
         whole.start()
         while whole.status or not len(list(whole.names())):
-            pass
+            time.sleep(0.1)
         del whole
         loaded: list[Labels] = []
         loading = timed(lambda: loaded.append(NeuronpediaLabels(ADDRESS, FEATURES, Store(folder / "whole"))))

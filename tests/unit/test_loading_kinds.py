@@ -2,6 +2,7 @@
 
 import json
 
+import psutil
 import pytest
 import torch
 from sae_lens.analysis.sae_transformer_bridge import SAETransformerBridge
@@ -21,15 +22,10 @@ from tests.unit.test_features import assert_same, saelens
 HOOK = "blocks.1.hook_resid_pre"
 
 
-@pytest.fixture(scope="module")
-def served(tiny_model, tmp_path_factory):
-    return small.repositories(tmp_path_factory.mktemp("hub"), tiny_model)
-
-
 @pytest.fixture
-def hub(served, monkeypatch, tmp_path):
+def hub(small_repositories, monkeypatch, tmp_path):
     engine._loaded.clear()
-    with Hub(*served) as running:
+    with Hub(*small_repositories) as running:
         small.connect(monkeypatch, running, tmp_path / "cache")
         yield running
 
@@ -230,7 +226,6 @@ def test_what_may_not_fit_is_told_and_tried(tiny_model, tmp_path, monkeypatch):
 
 
 def test_the_room_there_is():
-    psutil = pytest.importorskip("psutil")
     free, total = memory.room(torch.device("cpu")) or pytest.skip("this system does not tell")
     assert total == psutil.virtual_memory().total + psutil.swap_memory().total
     assert free == pytest.approx(psutil.virtual_memory().available, rel=0.2)
