@@ -33,7 +33,7 @@ await build({
 });
 await build({
   absWorkingDir: here,
-  entryPoints: { widget: "src/theme.css" },
+  entryPoints: { widget: "src/widget.css" },
   outdir: out,
   minify: true,
   bundle: true,
