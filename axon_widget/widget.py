@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import numbers
 import operator
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import anywidget
 import traitlets as t
 
-from axon_widget import cells, wire
+from axon_widget import cells, steering, wire
 from axon_widget.conversation import Conversation
 from axon_widget.export import STATIC, to_html
 from axon_widget.graph import Graph
@@ -20,7 +19,7 @@ from axon_widget.labels import Label
 from axon_widget.naming import Naming
 from axon_widget.runs import Run, Tree
 from axon_widget.session import Begin, Session, State
-from axon_widget.trace import SAEOrigin, Steer, Steering, TokenStep, Trace
+from axon_widget.trace import SAEOrigin, Steering, TokenStep, Trace
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -35,7 +34,6 @@ EXAMPLE = "The capital of France is"
 
 _SAMPLING = ("temperature", "top_k", "top_p", "repetition_penalty", "max_tokens")
 _SETTINGS = (*_SAMPLING, "feature_k", "activation_threshold", "seed")
-_FARTHEST = 1e9  # what a feature may be set to or scaled by: the model's norms square it, in float32
 
 
 def _asset(name: str) -> str:
@@ -450,16 +448,7 @@ class AxonWidget(anywidget.AnyWidget):
         traitlets.TraitError
             If a value is no number from -1e9 to 1e9.
         """
-        tracer = self.loaded()
-        steering = {(change["sae"], change["id"]): change for change in self.steering}
-        for scaled, changes in ((False, values or {}), (True, scale or {})):
-            for feature, value in changes.items():
-                sae, number = tracer.address(feature)
-                if value is None:
-                    steering.pop((sae, number), None)
-                else:
-                    steering[sae, number] = {"sae": sae, "id": number, "value": value, "scale": scaled}
-        self.steering = list(steering.values())
+        self.steering = steering.changed(self.loaded(), self.steering, values or {}, scale or {})
 
     def unsteer(self) -> None:
         """End the steering of all features."""
@@ -515,8 +504,7 @@ class AxonWidget(anywidget.AnyWidget):
             raise t.TraitError("No model is loaded yet, so no feature can be steered: set this later.") from None
         except RuntimeError as error:
             raise t.TraitError(str(error)) from None
-        steered = [_steered(tracer, change) for change in proposal.value]
-        return list({(change["sae"], change["id"]): change for change in steered}.values())
+        return steering.usable(tracer, proposal.value)
 
     @t.validate("selected_sae")
     def _known_sae(self, proposal: Any) -> Any:
@@ -544,8 +532,7 @@ class AxonWidget(anywidget.AnyWidget):
         return Sampling(**{name: getattr(self, name) for name in _SAMPLING})
 
     def _steering(self) -> Steering:
-        changes = [] if self.steering_muted else self.steering
-        return Steering(tuple(Steer(c["sae"], c["id"], c["value"], c["scale"]) for c in changes), self.reconstruct)
+        return steering.in_force([] if self.steering_muted else self.steering, self.reconstruct)
 
     # The session reports (in its thread)
 
@@ -638,28 +625,3 @@ class AxonWidget(anywidget.AnyWidget):
         if self._session.tracer is None:
             raise RuntimeError("No model is loaded yet: call wait() first.")
         return self._session.tracer
-
-
-def _steered(tracer: Tracer, change: Mapping[str, Any]) -> dict[str, Any]:
-    """Give an entry of `AxonWidget.steering` with all that the view shows of it."""
-    try:
-        named, value, scale = (change["sae"], change["id"]), change["value"], change.get("scale", False)
-        if any(isinstance(part, bool) for part in named):
-            raise TypeError("a truth value is no number")
-        sae, feature = tracer.check(*map(operator.index, named))
-    except KeyError as error:
-        raise t.TraitError(f"A steered feature needs {error}: give sae, id and value.") from None
-    except TypeError:
-        raise t.TraitError("A steered feature is named by two whole numbers, sae and id.") from None
-    except ValueError as error:
-        raise t.TraitError(str(error)) from None
-    real = not isinstance(value, bool) and isinstance(value, numbers.Real)
-    if not (real and abs(cast("float", value)) <= _FARTHEST):  # NaN is not either
-        shown = wire.clip(repr(value), 40)
-        raise t.TraitError(f"Feature {feature} cannot be steered to {shown}: give a number from -1e9 to 1e9.")
-    if not isinstance(scale, bool):
-        raise t.TraitError(f"Feature {feature} is steered with scale={scale!r}: give True or False.")
-    value = float(value)
-    saes = tracer.info["saes"]
-    label = wire.clip(tracer.names(sae, feature), 200)
-    return {"sae": sae, "id": feature, "layer": saes[sae]["layer"], "label": label, "value": value, "scale": scale}
