@@ -24,6 +24,7 @@ export interface TestHandle {
   names(): [key: Key, text: string][];
   /** Frames drawn so far. */
   drawn(): number;
+  picture(scale: number): HTMLCanvasElement | null;
 }
 
 export class GraphPanel {
@@ -68,6 +69,7 @@ export class GraphPanel {
       edges: () => this.#scene?.edges() ?? [],
       names: () => this.#scene?.names() ?? [],
       drawn: () => this.#scene?.drawn ?? 0,
+      picture: (scale) => this.picture(scale),
     };
     Object.assign(this.#graph, { axon: handle });
     this.#resizes = new ResizeObserver(([entry]) => {
@@ -96,6 +98,12 @@ export class GraphPanel {
 
   fit(): void {
     this.#scene?.fit();
+  }
+
+  /** The graph on a canvas of its own, `scale` pixels for each of the page's; null where it cannot be drawn. */
+  picture(scale: number): HTMLCanvasElement | null {
+    if (!this.#scene && !this.#trouble && this.#size.width > 0) this.#create();
+    return this.#scene?.picture(scale) ?? null;
   }
 
   update(): void {

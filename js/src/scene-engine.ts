@@ -52,3 +52,9 @@ export function makeGraph(holder: HTMLElement, planes: Planes): ForceGraph3DInst
   graph.d3Force("planes", planes.force);
   return graph;
 }
+
+/** One tick of the layout, without drawing. */
+export function tickForces(graph: ForceGraph3DInstance): void {
+  for (const child of graph.scene().children)
+    if ("tickFrame" in child && typeof child.tickFrame === "function") child.tickFrame();
+}

@@ -7,11 +7,12 @@ import type { Key } from "./frame";
 import type { Body, Strand } from "./layout";
 import type { Look } from "./look";
 import { type Bounds, Rig } from "./scene-camera";
-import { makeGraph } from "./scene-engine";
+import { makeGraph, tickForces } from "./scene-engine";
 import { type Named, Names, nameOf } from "./scene-labels";
 import { Planes } from "./scene-layers";
 import { type EdgeColours, type Mark, Marks } from "./scene-marks";
 import { MOST_PIXELS, PALETTES, Painter, rgb } from "./scene-paint";
+import { photograph } from "./scene-picture";
 import { watchPointer } from "./scene-pointer";
 import { type SeenEdge, type SeenNode, seenEdges, seenNodes } from "./scene-seen";
 import { type Title, Titles } from "./scene-titles";
@@ -40,6 +41,9 @@ export interface SceneOptions {
 const AWAKE = 75;
 /** Layers side by side are looked at from where all of them can be read. */
 const FRONT = new Vector3(-0.08, 0.06, 1);
+/** Seconds after which everything that eases or flies is where it wants to be, and layout ticks likewise. */
+const LONG = 20;
+const MOST_TICKS = 150;
 /** Edges are looked for under the pointer once it lingers so long, in ms. */
 const LINGER = 45;
 
@@ -65,6 +69,7 @@ export class GraphScene {
   /** The layout is not at rest. */
   #moving = false;
   #dirty = true;
+  #grow = 1;
   #request = 0;
   #drawn = 0;
   #before = 0;
@@ -197,6 +202,16 @@ export class GraphScene {
     }
     const dt = Math.min(Math.max((now - this.#before) / 1000, 0), 0.1);
     this.#before = now;
+    const busy = this.#advance(dt, now);
+    // One frame of the library's own cycle: a layout tick, the controls, the drawing.
+    this.#graph.resumeAnimation();
+    this.#graph.pauseAnimation();
+    this.#drawn += 1;
+    if (busy || this.#moving) again();
+  }
+
+  /** Moves everything on by `dt` seconds; true while it has not come to rest. */
+  #advance(dt: number, now: number): boolean {
     const awake = now - this.#lively < 1000 * AWAKE && !this.#still.matches;
     const turning = awake && !this.#over && !this.#planes.on && now - this.#touched > 6000;
     // The controls glide on for a moment after the hand let go.
@@ -205,20 +220,32 @@ export class GraphScene {
     const laying = this.#planes.tick(dt);
     const bounds = this.#bounds();
     // Nodes of a wide graph are drawn larger, or they would turn into dust when it is fitted into view.
-    const grow = this.#planes.on ? this.#planes.grow : Math.min(Math.max((bounds?.radius ?? 0) / 95, 1), 1.8);
+    this.#grow = this.#planes.on ? this.#planes.grow : Math.min(Math.max((bounds?.radius ?? 0) / 95, 1), 1.8);
     const body = this.#marks.get(this.#marks.selected)?.body;
     const node = body ? new Vector3(body.x, body.y, body.z) : null;
     const flying = this.#rig.tick(dt, bounds, node, turning, this.#still.matches);
     this.#camera.lookAt(this.#controls.target);
     this.#camera.updateMatrixWorld();
-    const naming = this.#paint(dt, grow);
+    const naming = this.#paint(dt, this.#grow, this.#ratio);
     this.#dirty = easing || naming || gliding || laying;
-    // One frame of the library's own cycle: a layout tick, the controls, the drawing.
-    this.#graph.resumeAnimation();
-    this.#graph.pauseAnimation();
-    this.#drawn += 1;
     const breathing = awake && this.#marks.here.some((mark) => mark.firing);
-    if (this.#dirty || this.#moving || flying || turning || breathing) again();
+    return this.#dirty || flying || turning || breathing;
+  }
+
+  /** The graph as it would be seen now, `scale` pixels for each of the page's, on a canvas of its own. */
+  picture(scale: number): HTMLCanvasElement {
+    if (!this.#visible) this.#catchUp();
+    return photograph(this.#graph.renderer(), this.#size, scale, (ratio) => {
+      this.#paint(0, this.#grow, ratio);
+      this.#graph.renderer().render(this.#graph.scene(), this.#camera);
+    });
+  }
+
+  /** Nothing moves while nobody looks: brings all of it to where it would have come. */
+  #catchUp(): void {
+    this.#planes.tick(LONG);
+    for (let ticks = 0; this.#moving && ticks < MOST_TICKS; ticks++) tickForces(this.#graph);
+    this.#advance(LONG, performance.now());
   }
 
   #bounds(): Bounds | null {
@@ -246,7 +273,7 @@ export class GraphScene {
     return this.#planes.corners().map(({ x, y, z }) => this.#rig.reach(new Vector3(x, y, z).sub(centre), 3));
   }
 
-  #paint(dt: number, grow: number): boolean {
+  #paint(dt: number, grow: number, ratio: number): boolean {
     const { width, height } = this.#size;
     const unit = (2 * Math.tan((this.#camera.fov * Math.PI) / 360)) / height;
     const at = new Vector3();
@@ -267,7 +294,7 @@ export class GraphScene {
       colours.faint,
       unit * this.#camera.position.distanceTo(this.#controls.target),
     );
-    this.#painter.view(width, height, this.#ratio, this.#camera.fov, near, far);
+    this.#painter.view(width, height, ratio, this.#camera.fov, near, far);
     this.#painter.dots(this.#marks.dots(grow));
     this.#painter.ribbons([...sheets, ...this.#marks.ribbons(colours)]);
     const taken = this.#titles.draw(this.#planes.titles().map((title, sae) => this.#title(title, sae, unit)));
