@@ -39,11 +39,17 @@ def host(monkeypatch):
 def make(host, tmp_path):
     """Makes the labels of one more session, which shares nothing with those before but the store."""
 
+    sessions = weakref.WeakSet()
+
     def made(directory=tmp_path, read=10.0):
         web = Web(connect=5.0, read=read, backoff=0.0, pause=0.2)
-        return NeuronpediaLabels(host.address, host.width, Store(directory), web)
+        session = NeuronpediaLabels(host.address, host.width, Store(directory), web)
+        sessions.add(session)
+        return session
 
-    return made
+    yield made
+    for session in sessions:
+        session._download = None  # what goes on must not ask the next test's host
 
 
 def until(condition, seconds=40):
