@@ -65,7 +65,13 @@ class Conversation:
                 raise ValueError(f"The view cannot set {name!r}.")
             setattr(widget, name, message["value"])
         elif kind == "select":
-            self._select(None if message["id"] is None else _part(message, "id", int), message)
+            key = None if message["id"] is None else (_part(message, "sae", int), _part(message, "id", int))
+            widget.choose([key] if key else [], key)
+        elif kind == "choose":
+            keys = _keys(message, "features")
+            widget.choose(keys, None if message["inspected"] is None else _key(message, "inspected"))
+        elif kind == "pin":
+            widget.pin(_keys(message, "features"))
         elif kind == "feature":
             feature = (_part(message, "sae", int), _part(message, "id", int))
             self._answer(self._tell_feature, *feature)
@@ -119,15 +125,6 @@ class Conversation:
 
     def _send(self, message: wire.Message) -> None:
         self._widget.send(message)
-
-    def _select(self, feature: int | None, message: dict[str, Any]) -> None:
-        widget = self._widget
-        if feature is not None:
-            sae, feature = widget.loaded().check(_part(message, "sae", int), feature)
-            if sae != widget.selected_sae:
-                widget.selected_feature = None  # the SAE that comes may have fewer
-                widget.selected_sae = sae
-        widget.selected_feature = feature
 
     def _steer(self, message: dict[str, Any]) -> None:
         sae, feature = _part(message, "sae", int), _part(message, "id", int)
@@ -253,6 +250,10 @@ def _number(message: dict[str, Any], name: str) -> float:
     if type(value) not in (int, float) or not math.isfinite(value):
         raise TypeError(f"The view sent {name}={value!r}, which should be a number.")
     return float(value)
+
+
+def _keys(message: dict[str, Any], name: str) -> list[Key]:
+    return [_key({name: value}, name) for value in cast("list[Any]", _part(message, name, list))]
 
 
 def _key(message: dict[str, Any], name: str) -> Key:

@@ -18,6 +18,7 @@ from axon_widget.graph import Graph
 from axon_widget.labels import Label
 from axon_widget.naming import Naming
 from axon_widget.runs import Run, Tree
+from axon_widget.selection import Selecting
 from axon_widget.session import Begin, Session, State
 from axon_widget.trace import SAEOrigin, Steering, TokenStep, Trace
 
@@ -44,7 +45,7 @@ def _asset(name: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
-class AxonWidget(anywidget.AnyWidget):
+class AxonWidget(Selecting, anywidget.AnyWidget):
     """A language model whose features show, token by token, as a live 3D graph in the notebook.
 
     The model loads and writes in a background thread: everything here returns at once, and `wait` waits. Traits
@@ -77,8 +78,16 @@ class AxonWidget(anywidget.AnyWidget):
         The prompt and what was written.
     step
         The newest token as the view gets it, see `axon_widget.wire.frame`.
+    selected
+        The features that are selected, in the view and here alike, newest last: plain numbers, or (layer, number)
+        where several SAEs are read, as `feature` takes them. It can be set to one feature, several, or a table such as
+        `Trace.to_pandas` gives: ``w.selected = df[df.activation > 3]`` lights those nodes, and
+        ``df[df.id.isin(w.selected)]`` keeps the rows of those that were clicked. None of it is inspected then, unless
+        it is one alone.
+    pinned
+        The features that stay in the view whatever fires; as `selected`.
     selected_feature, selected_sae
-        The feature under inspection, in the view and here alike, and the place of its SAE.
+        The feature under inspection, and the place of its SAE. Setting it selects it alone.
     steering
         The features that are steered, see `steer`: a list of ``{"sae", "id", "value", "scale"}``. It can be kept and
         set again.
@@ -112,8 +121,6 @@ class AxonWidget(anywidget.AnyWidget):
     error = t.Unicode().tag(sync=True)
     info = t.Dict().tag(sync=True)
     step = t.Dict().tag(sync=True)
-    selected_feature = t.Int(None, allow_none=True).tag(sync=True)
-    selected_sae = t.Int(0).tag(sync=True)
     steering = t.List(t.Dict()).tag(sync=True)
     steering_muted = t.Bool(False).tag(sync=True)
     reconstruct = t.Bool(False).tag(sync=True)
@@ -506,21 +513,6 @@ class AxonWidget(anywidget.AnyWidget):
             raise t.TraitError(str(error)) from None
         return steering.usable(tracer, proposal.value)
 
-    @t.validate("selected_sae")
-    def _known_sae(self, proposal: Any) -> Any:
-        count = len(self.info.get("saes", [None]))
-        if not 0 <= proposal.value < count:
-            raise t.TraitError(f"There is no SAE {proposal.value}: {count} are read, numbered from 0.")
-        return proposal.value
-
-    @t.validate("selected_feature")
-    def _known_feature(self, proposal: Any) -> Any:
-        saes = self.info.get("saes", [])
-        last = saes[self.selected_sae]["d_sae"] - 1 if self.selected_sae < len(saes) else 2**31
-        if proposal.value is not None and not 0 <= proposal.value <= last:
-            raise t.TraitError(f"There is no feature {proposal.value}: this SAE has features 0 to {last}.")
-        return proposal.value
-
     def send_state(self, key: Any = None) -> None:
         """Send traits to the view. One thread at a time: ipywidgets keeps unlocked state."""
         with self._lock:
@@ -543,10 +535,11 @@ class AxonWidget(anywidget.AnyWidget):
     def on_loaded(self, tracer: Tracer) -> None:
         """Show what is loaded; a run of another SAE's features is cleared."""
         read, self._read = self._read, (tracer.model_name, tracer.saes)
-        if read not in (None, self._read):
+        same = read in (None, self._read)
+        if not same:
             self._clear()
-            self.selected_feature, self.selected_sae = None, 0
             self.steering = []
+        self.reread(same)
         self._naming.follow(tracer, self.branches)
         self.label_status = tracer.names.status
         self.info = tracer.info

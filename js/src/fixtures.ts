@@ -45,8 +45,7 @@ export function rawFrame(run: number, step: number, spec: Spec = {}): Record<str
 export class FakeModel {
   traits: Record<string, unknown> = {
     step: {},
-    selected_feature: null,
-    selected_sae: 0,
+    _selection: {},
     status: "idle",
     info: {
       model: "m",
@@ -80,6 +79,11 @@ export class FakeModel {
   change(name: string, value: unknown): void {
     this.traits[name] = value;
     for (const callback of this.listeners.get(`change:${name}`) ?? []) callback(undefined);
+  }
+  /** Selects in Python: features as [sae, id], of which the last is inspected. */
+  select(...features: [sae: number, id: number][]): void {
+    const before = this.traits._selection as Record<string, unknown>;
+    this.change("_selection", { ...before, features, inspected: features.at(-1) ?? null });
   }
   asked(kind: string): Record<string, unknown>[] {
     return this.sent.filter((message) => message.kind === kind);

@@ -1,5 +1,6 @@
 /** What Python sends, read defensively: labels and tokens are text from strangers and shapes may be wrong. */
 import { list, number, record, text, whole } from "./loose";
+import type { Marks } from "./state";
 
 export { list, number, record, text } from "./loose";
 
@@ -316,4 +317,20 @@ export function readSteering(value: unknown): Steer[] {
       },
     ];
   });
+}
+
+/** What is selected, inspected and pinned, each feature as [sae, id]. */
+export function readMarks(value: unknown): Marks {
+  const raw = record(value) ?? {};
+  const key = (item: unknown): Key[] => {
+    const [sae, id] = [whole(list(item)[0]), whole(list(item)[1])];
+    return sae === null || id === null ? [] : [keyOf(sae, id)];
+  };
+  const chosen = list(raw.features).flatMap(key);
+  const inspected = key(raw.inspected)[0] ?? null;
+  return {
+    chosen,
+    inspected: inspected !== null && chosen.includes(inspected) ? inspected : null,
+    pinned: list(raw.pinned).flatMap(key),
+  };
 }

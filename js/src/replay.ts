@@ -18,8 +18,7 @@ export class SavedModel implements Port {
       status: "idle",
       error: "",
       step: {},
-      selected_feature: null,
-      selected_sae: 0,
+      _selection: {},
     };
   }
 
@@ -45,10 +44,16 @@ export class SavedModel implements Port {
       case "pull":
         this.#steps(number(content.from) ?? 0, false);
         break;
-      case "select":
-        this.#traits.selected_sae = content.sae;
-        this.#traits.selected_feature = content.id;
-        this.#tell("change:selected_feature", undefined);
+      case "select": {
+        const key = content.id === null ? null : [content.sae, content.id];
+        this.#mark({ features: key ? [key] : [], inspected: key });
+        break;
+      }
+      case "choose":
+        this.#mark({ features: content.features, inspected: content.inspected });
+        break;
+      case "pin":
+        this.#mark({ pinned: content.features });
         break;
       case "feature":
         for (const details of this.#features())
@@ -59,6 +64,11 @@ export class SavedModel implements Port {
         this.#find(text(content.text));
         break;
     }
+  }
+
+  #mark(marks: Record<string, unknown>): void {
+    this.#traits._selection = { ...record(this.#traits._selection), ...marks };
+    this.#tell("change:_selection", undefined);
   }
 
   #features(): Record<string, unknown>[] {

@@ -20,6 +20,15 @@ export interface Selection {
   id: number;
 }
 
+/** Which features a person or Python has marked, each list in the order that was done. */
+export interface Marks {
+  chosen: Key[];
+  /** The one of them that is read about. */
+  inspected: Key | null;
+  /** They stay in sight whatever fires. */
+  pinned: Key[];
+}
+
 /** How the graph is drawn. */
 export interface Settings {
   edges: "significant" | "all" | "similar";
@@ -60,7 +69,7 @@ export type Change =
   | "frames"
   | "end"
   | "cursor"
-  | "select"
+  | "select" // features were selected, inspected or pinned
   | "details"
   | "names" // features are called otherwise: nothing else changed
   | "settings"

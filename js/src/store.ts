@@ -5,12 +5,12 @@ import { Fold, type Moment, type NodeState } from "./fold";
 import { type Frame, type Key, keyOf, type Pair, partsOf, type RunInfo, type SaeInfo } from "./frame";
 import { NameTable } from "./names";
 import { type Cost, costOf, speedOf } from "./paces";
-import type { Change, Comparison, Effects, Firing, Neighbour, Selection, Settings } from "./state";
+import type { Change, Comparison, Effects, Firing, Marks, Neighbour, Selection, Settings } from "./state";
 import { type Gap, type Track, Tree } from "./tree";
 
 export type { ComparedFeature, EdgeNumbers, Similar, Why } from "./answers";
 export type { EdgeState, Moment, NodeState } from "./fold";
-export type { Change, Comparison, Effects, Firing, Neighbour, Selection, Settings } from "./state";
+export type { Change, Comparison, Effects, Firing, Marks, Neighbour, Selection, Settings } from "./state";
 export type { Gap, Track } from "./tree";
 
 export class Store {
@@ -18,7 +18,12 @@ export class Store {
   run = -1;
   /** The step looked at, or null: the newest one, following the run. */
   cursor: number | null = null;
+  /** The feature that is read about. */
   selected: Selection | null = null;
+  /** All selected features, that one among them. */
+  chosen: ReadonlySet<Key> = new Set();
+  /** Features that stay in sight whatever fires. */
+  pinned: ReadonlySet<Key> = new Set();
   details = new Map<Key, Details>();
   readonly names = new NameTable();
   settings: Settings = {
@@ -280,10 +285,18 @@ export class Store {
     if (target) this.look(target.step);
   }
 
-  select(selection: Selection | null): void {
-    if (selection?.id === this.selected?.id && selection?.sae === this.selected?.sae) return;
-    this.selected = selection;
+  /** Takes what is selected, inspected and pinned from now on. */
+  mark({ chosen, inspected, pinned }: Marks): void {
+    const now = this.marks;
+    if (inspected === now.inspected && same(chosen, now.chosen) && same(pinned, now.pinned)) return;
+    this.selected = inspected === null ? null : partsOf(inspected);
+    this.chosen = new Set(chosen);
+    this.pinned = new Set(pinned);
     this.#emit("select");
+  }
+
+  get marks(): Marks {
+    return { chosen: [...this.chosen], inspected: this.selectedKey, pinned: [...this.pinned] };
   }
 
   get selectedKey(): Key | null {
@@ -430,4 +443,8 @@ export class Store {
     this.edgeNumbers.set(pairKey(numbers.a, numbers.b), numbers);
     this.#emit("edge");
   }
+}
+
+function same(a: Key[], b: Key[]): boolean {
+  return a.length === b.length && a.every((key, i) => key === b[i]);
 }

@@ -65,7 +65,7 @@ describe("greeting", () => {
 
   it("takes up the newest step and the selection that were there before it", () => {
     model.traits.step = rawFrame(2, 0, { features: [[9, 1]] });
-    model.traits.selected_feature = 9;
+    model.traits._selection = { features: [[0, 9]], inspected: [0, 9] };
     link.start();
     expect([store.run, store.frames.length]).toEqual([2, 1]);
     expect(store.selected).toEqual({ id: 9, sae: 0 });
@@ -179,20 +179,6 @@ describe("actions", () => {
     model.tell({ kind: "feature", id: 7, layer: 3, label: "dog" });
     model.change("info", { model: "m", sae: "other", layer: 3 });
     expect(store.details.size).toBe(0);
-  });
-
-  it("follows Python's selection, but late echoes do not undo newer clicks", () => {
-    link.start();
-    model.change("selected_feature", 4);
-    expect(store.selected).toEqual({ id: 4, sae: 0 });
-    link.select(5, 0);
-    link.select(6, 0);
-    model.change("selected_feature", 5);
-    expect(store.selected?.id).toBe(6);
-    model.change("selected_feature", 6);
-    expect(store.selected?.id).toBe(6);
-    model.change("selected_feature", null);
-    expect(store.selected).toBeNull();
   });
 
   it("is silent after dispose", () => {
@@ -313,26 +299,108 @@ describe("steering", () => {
   });
 });
 
-describe("selection among several SAEs", () => {
-  it("is sent and taken up by SAE and number", () => {
+describe("selection", () => {
+  it("follows Python's, but late echoes do not undo newer clicks", () => {
     link.start();
+    model.select([0, 4]);
+    expect(store.selected).toEqual({ id: 4, sae: 0 });
     link.select(5, 1);
-    expect(model.asked("select")).toEqual([{ kind: "select", sae: 1, id: 5 }]);
-    expect(store.selectedKey).toBe("1:5");
-    // The two traits of the echo come one after the other, in either order.
-    model.change("selected_feature", 5);
-    expect(store.selectedKey).toBe("1:5");
-    model.change("selected_sae", 1);
-    expect(store.selectedKey).toBe("1:5");
     link.select(6, 0);
-    model.change("selected_sae", 0);
+    expect(model.asked("select")).toEqual([
+      { kind: "select", sae: 1, id: 5 },
+      { kind: "select", sae: 0, id: 6 },
+    ]);
+    model.select([1, 5]);
     expect(store.selectedKey).toBe("0:6");
-    model.change("selected_feature", 6);
+    model.select([0, 6]);
     expect(store.selectedKey).toBe("0:6");
+    model.select();
+    expect(store.selected).toBeNull();
+    // An echo that never came blocks nothing.
+    link.select(7, 0);
     vi.advanceTimersByTime(3000);
-    model.change("selected_sae", 1);
-    model.change("selected_feature", 9);
+    model.select([1, 9]);
     expect(store.selectedKey).toBe("1:9");
+  });
+
+  it("holds several features, the newest of which is inspected", () => {
+    link.start();
+    link.choose(["0:1", "1:2"]);
+    expect([[...store.chosen], store.selectedKey]).toEqual([["0:1", "1:2"], "1:2"]);
+    link.choose(["0:1", "1:2", "0:3"], null);
+    expect(store.selected).toBeNull();
+    expect(model.asked("choose")).toEqual([
+      {
+        kind: "choose",
+        features: [
+          [0, 1],
+          [1, 2],
+        ],
+        inspected: [1, 2],
+      },
+      {
+        kind: "choose",
+        features: [
+          [0, 1],
+          [1, 2],
+          [0, 3],
+        ],
+        inspected: null,
+      },
+    ]);
+    link.select(5, 0);
+    expect([...store.chosen]).toEqual(["0:5"]);
+    link.choose([]);
+    expect([store.chosen.size, store.selected]).toEqual([0, null]);
+  });
+
+  it("adds and takes away one by one, and opens nothing by that", () => {
+    link.start();
+    link.toggle("0:1");
+    link.toggle("0:2");
+    expect([[...store.chosen], store.selectedKey]).toEqual([["0:1", "0:2"], null]);
+    link.toggle("0:1");
+    expect([...store.chosen]).toEqual(["0:2"]);
+    link.select(2, 0);
+    link.toggle("0:3");
+    expect(store.selectedKey).toBe("0:3");
+    link.toggle("0:3");
+    expect(store.selectedKey).toBe("0:2");
+    link.toggle("0:2");
+    expect([store.chosen.size, store.selected]).toEqual([0, null]);
+  });
+
+  it("pins beside it, and stays pinned", () => {
+    link.start();
+    link.pin("0:1", true);
+    link.pin("1:2", true);
+    link.pin("0:1", true);
+    link.select(9, 0);
+    link.select(null);
+    expect([...store.pinned]).toEqual(["1:2", "0:1"]);
+    link.pin("1:2", false);
+    expect(model.asked("pin").at(-1)).toEqual({ kind: "pin", features: [[0, 1]] });
+    vi.advanceTimersByTime(3000);
+    model.change("_selection", { features: [], inspected: null, pinned: [[0, 7]] });
+    expect([...store.pinned]).toEqual(["0:7"]);
+  });
+
+  it("tells of a change once, and of none not at all", () => {
+    link.start();
+    let told = 0;
+    store.subscribe((change) => {
+      if (change === "select") told++;
+    });
+    link.select(3, 0);
+    model.select([0, 3]);
+    expect(told).toBe(1);
+    for (const odd of [null, 3, { features: "x", inspected: [0], pinned: [[1], ["a", 2], null] }]) {
+      model.change("_selection", odd);
+      expect(store.marks).toEqual({ chosen: [], inspected: null, pinned: [] });
+    }
+    expect(told).toBe(2);
+    model.change("_selection", { features: [[0, 1]], inspected: [0, 2] });
+    expect(store.marks).toEqual({ chosen: ["0:1"], inspected: null, pinned: [] });
   });
 });
 
@@ -488,6 +556,10 @@ describe("a saved run", () => {
     expect([...store.details.keys()]).toEqual(["0:1"]);
     own.select(1, 0);
     expect(store.selected).toEqual({ id: 1, sae: 0 });
+    own.choose(["0:1", "0:2"]);
+    own.pin("0:7", true);
+    own.select(null);
+    expect(store.marks).toEqual({ chosen: [], inspected: null, pinned: ["0:7"] });
     own.dispose();
   });
 

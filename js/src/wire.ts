@@ -12,6 +12,7 @@ import {
   type RunInfo,
   readFrame,
   readInfo,
+  readMarks,
   readPairs,
   readRun,
   readSteering,
@@ -21,7 +22,7 @@ import {
 } from "./frame";
 import { Gaps } from "./gaps";
 import { Questions } from "./questions";
-import type { Selection, Store } from "./store";
+import type { Marks, Store } from "./store";
 import { Throttle } from "./throttle";
 
 /** As much of a widget model as the view uses; a replay page brings its own. */
@@ -56,7 +57,7 @@ export class Link {
   #gaps: Gaps;
   #throttle = new Throttle((message) => this.send(message));
   #asked = new Map<string, number>();
-  #echoes: { selection: Selection | null; at: number }[] = [];
+  #echoes: { told: string; at: number }[] = [];
   #sae = "";
   /** Features whose details were told before they got another name. */
   #outdated = new Set<Key>();
@@ -75,13 +76,12 @@ export class Link {
     this.#know();
     this.#listen("msg:custom", (message) => this.receive(message));
     this.#listen("change:step", () => this.#take([this.#model.get("step")]));
-    for (const name of ["selected_feature", "selected_sae"])
-      this.#listen(`change:${name}`, () => this.#follow(name));
+    this.#listen("change:_selection", () => this.#follow());
     this.#listen("change:info", () => this.#know());
     this.#listen("change:steering", () => this.#name());
     this.#off.push(this.#store.subscribe((change) => this.#gaps.watch(change)));
     this.#take([this.#model.get("step")]);
-    this.#follow("selected_feature");
+    this.#follow();
     this.send({ kind: "hello" });
   }
 
@@ -117,11 +117,38 @@ export class Link {
     this.#throttle.send(name, { kind: "set", name, value });
   }
 
+  /** Selects a feature alone and inspects it, or (null) none. */
   select(id: number | null, sae = 0): void {
-    const selection = id === null ? null : { sae, id };
-    this.#store.select(selection);
-    this.#echoes.push({ selection, at: Date.now() });
+    const key = id === null ? null : keyOf(sae, id);
+    this.#mark({ chosen: key === null ? [] : [key], inspected: key });
     this.send({ kind: "select", sae, id });
+  }
+
+  /** Selects features and inspects one of them: if nothing else is said, the last. */
+  choose(keys: Key[], inspected: Key | null = keys.at(-1) ?? null): void {
+    this.#mark({ chosen: keys, inspected });
+    this.send({ kind: "choose", features: keys.map(pairOf), inspected: inspected && pairOf(inspected) });
+  }
+
+  /** Adds a feature to those that are selected, or takes it away. What is read about changes only if something is. */
+  toggle(key: Key): void {
+    const { chosen, inspected } = this.#store.marks;
+    const others = chosen.filter((other) => other !== key);
+    const keys = others.length < chosen.length ? others : [...others, key];
+    this.choose(keys, inspected === null ? null : (keys.at(-1) ?? null));
+  }
+
+  pin(key: Key, on: boolean): void {
+    const others = [...this.#store.pinned].filter((other) => other !== key);
+    const pinned = on ? [...others, key] : others;
+    this.#mark({ pinned });
+    this.send({ kind: "pin", features: pinned.map(pairOf) });
+  }
+
+  #mark(marks: Partial<Marks>): void {
+    const whole = { ...this.#store.marks, ...marks };
+    this.#store.mark(whole);
+    this.#echoes.push({ told: JSON.stringify(whole), at: Date.now() });
   }
 
   /** Asks for a feature's details once, and again only if no answer came for a while or it was named since. */
@@ -340,21 +367,19 @@ export class Link {
     this.#store.rename(names);
   }
 
-  #follow(changed: string): void {
-    const id = number(this.#model.get("selected_feature"));
-    const sae = number(this.#model.get("selected_sae")) ?? 0;
+  #follow(): void {
+    const marks = readMarks(this.#model.get("_selection"));
+    const told = JSON.stringify(marks);
     const now = Date.now();
     this.#echoes = this.#echoes.filter((echo) => now - echo.at < ECHO_WAIT);
-    const same = ({ selection }: { selection: Selection | null }) =>
-      (selection?.id ?? null) === id && (selection === null || selection.sae === sae);
-    const place = this.#echoes.findIndex(same);
-    if (place >= 0) {
-      this.#echoes.splice(0, place + 1);
-      if (this.#echoes.length) return;
-    } else if (this.#echoes.length) {
-      // The two traits of an echo need not arrive together.
-      if (changed === "selected_sae" || this.#echoes.some(({ selection }) => selection?.id === id)) return;
-    }
-    this.#store.select(id === null ? null : { sae, id });
+    const place = this.#echoes.findIndex((echo) => echo.told === told);
+    this.#echoes.splice(0, place + 1);
+    if (place >= 0 && this.#echoes.length) return;
+    this.#store.mark(marks);
   }
+}
+
+function pairOf(key: Key): [sae: number, id: number] {
+  const { sae, id } = partsOf(key);
+  return [sae, id];
 }
