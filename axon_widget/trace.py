@@ -99,6 +99,8 @@ class TokenStep:
     logprob
         Natural logarithm of the model's probability for it given the tokens before, before any sampling rule;
         None for the first token.
+    rank
+        Its place among all tokens by that probability, from 1; None for the first token.
     alternatives
         The five likeliest tokens at its place, likeliest first.
     features
@@ -126,6 +128,7 @@ class TokenStep:
     steered: tuple[Steered, ...] = ()
     clean_logprob: float | None = None
     milliseconds: float = 0.0
+    rank: int | None = None
 
     @property
     def l0(self) -> int:

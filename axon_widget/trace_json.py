@@ -196,6 +196,8 @@ def _step_from(row: dict[str, Any], labels: dict[str, Any]) -> TokenStep:
         ),
         clean_logprob=optional("clean_logprob"),
         milliseconds=_number(row["milliseconds"], "milliseconds"),
+        # Traces written before there were ranks stay readable.
+        rank=None if row.get("rank") is None else _whole(row["rank"], "rank"),
     )
 
 

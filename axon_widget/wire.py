@@ -96,6 +96,7 @@ def frame(
             "generated": step.generated,
             "special": step.special,
             "logprob": _rounded(step.logprob, 4),
+            "rank": step.rank,
             "alternatives": [[clip(a.token, texts), _rounded(a.probability, 4), a.token_id] for a in step.alternatives],
             "features": [
                 {

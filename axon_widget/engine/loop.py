@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 
@@ -18,10 +18,13 @@ from axon_widget.trace import Alternative, Feature, Finish, Fit, Steered, Steeri
 
 _ALTERNATIVES = 5
 
-Choice: TypeAlias = tuple[float | None, tuple[Alternative, ...]]
-"""A token's log-probability and the likeliest tokens in its place."""
 
-_NO_CHOICE: Choice = (None, ())
+class Choice(NamedTuple):
+    """A token's log-probability, its rank, and the likeliest tokens in its place."""
+
+    logprob: float | None = None
+    rank: int | None = None
+    alternatives: tuple[Alternative, ...] = ()
 
 
 class TokenLoop:
@@ -90,7 +93,7 @@ class TokenLoop:
                     trace.steering[0] = now
                 logits, cache, readings = passes.forward(ids, None, now)
                 passes.keep(trace, cache)
-                choices = [_NO_CHOICE, *self._choices(logits[:-1], ids[1:])]
+                choices = [Choice(), *self._choices(logits[:-1], ids[1:])]
                 clean = [None, *(beside.logprobs(ids) if now.reconstruct else [None] * (given - 1))]
                 elapsed = (time.perf_counter() - start) * 1e3 / given
                 parts = zip(ids, choices, readings, clean, strict=True)
@@ -154,7 +157,7 @@ class TokenLoop:
             trace.finish = finish
 
     def _choices(self, logits: torch.Tensor, tokens: list[int]) -> list[Choice]:
-        """Give each token's log-probability under its logits (n, vocabulary), and the likeliest in its place."""
+        """Give each token's log-probability and rank under its logits (n, vocabulary), and the likeliest."""
         choices: list[Choice] = []
         for row, token in zip(logits, tokens, strict=True):
             logprobs = row.float().log_softmax(-1)
@@ -164,7 +167,10 @@ class TokenLoop:
             likeliest = zip(map(self._vocabulary.name, ids), ids, probabilities, strict=True)
             alternatives = tuple(Alternative(*one) for one in likeliest)
             logprob = float(logprobs[token])
-            choices.append((logprob if math.isfinite(logprob) else None, alternatives))
+            if math.isfinite(logprob):
+                choices.append(Choice(logprob, 1 + int((logprobs > logprob).sum()), alternatives))
+            else:
+                choices.append(Choice(alternatives=alternatives))
         return choices
 
     def _step(
@@ -186,8 +192,9 @@ class TokenLoop:
             step=position,
             generated=generated,
             special=token in self._vocabulary.special,
-            logprob=choice[0],
-            alternatives=choice[1],
+            logprob=choice.logprob,
+            rank=choice.rank,
+            alternatives=choice.alternatives,
             features=tuple(
                 Feature(i, a, reader.layer, self._name(sae, i), sae)
                 for sae, reader, reading in read

@@ -63,7 +63,7 @@ def test_greedy_tokens_of_a_layernorm_model_are_those_of_generate(endless, penal
 
 
 def test_log_probabilities_and_alternatives_are_the_models_own(tracer, plain):
-    trace = tracer.run(PROMPT, temperature=0.9, max_tokens=40, seed=4)
+    trace = tracer.run(f"{PROMPT} parliament, whose budget", temperature=0.9, max_tokens=40, seed=4)
     with torch.inference_mode():
         expected = plain(torch.tensor([ids_of(trace)])).logits[0].double().log_softmax(-1)
     assert trace[0].logprob is None
@@ -73,6 +73,11 @@ def test_log_probabilities_and_alternatives_are_the_models_own(tracer, plain):
         top = before.topk(5)
         assert [a.probability for a in step.alternatives] == pytest.approx(top.values.exp().tolist(), abs=1e-4)
         assert [a.token_id for a in step.alternatives] == top.indices.tolist()
+        own = before[step.token_id]  # of tokens that are almost as likely either may be first
+        assert int((before > own + 1e-3).sum()) < step.rank <= int((before >= own - 1e-3).sum())
+    assert trace[0].rank is None
+    assert min(step.rank for step in trace[1:]) == 1
+    assert max(step.rank for step in trace[1:]) > 100
 
 
 def test_alternatives_are_named_by_their_own_text(tracer, tokenizer):

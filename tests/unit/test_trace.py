@@ -27,6 +27,7 @@ def step(n, **fields):
         "step": n,
         "generated": n > 1,
         "logprob": -0.5 * n,
+        "rank": 1 + n,
         "alternatives": (Alternative(" a", 1, 0.5), Alternative("\u2028\n", 2, 0.25)),
         "features": tuple(Feature(10 * n + i, 2.5 - i, 3, f"label {i} é 😀" if i else "") for i in range(3)),
         "fits": (Fit(0.9, 0.95, 3),),
@@ -37,7 +38,7 @@ def step(n, **fields):
 
 @pytest.fixture
 def trace():
-    first = step(0, token="", special=True, logprob=None, alternatives=(), features=(), fits=())
+    first = step(0, token="", special=True, logprob=None, rank=None, alternatives=(), features=(), fits=())
     sae = SAEOrigin("embedded/x", "blocks.3.hook_resid_pre", 3, 2304, 256)
     origin = Origin("stories15M", (sae,), "Once", 7, {"temperature": 0.8})
     return Trace(origin, [first, *(step(n) for n in range(1, 5))], "length")
@@ -231,6 +232,7 @@ DAMAGES = {
     "a position with a fraction": lambda d: d["steps"][1].update(position=1.5),
     "a flag that is a number": lambda d: d["steps"][1].update(generated=1),
     "a log-probability that is text": lambda d: d["steps"][1].update(logprob="low"),
+    "a rank with a fraction": lambda d: d["steps"][1].update(rank=1.5),
     "milliseconds that are null": lambda d: d["steps"][1].update(milliseconds=None),
     "a step missing": lambda d: d["steps"].pop(2),
     "a step twice": lambda d: d["steps"].insert(2, d["steps"][2]),
@@ -282,6 +284,14 @@ def test_a_damaged_trace_is_refused(branch, damage):
     DAMAGES[damage](data)
     with pytest.raises(ValueError, match=r"trace.*\.$"):
         Trace.from_json(json.dumps(data))
+
+
+def test_a_trace_written_before_there_were_ranks_is_read(branch):
+    data = json.loads(branch.to_json())
+    assert [row.pop("rank") for row in data["steps"]] == [None, 2, 3, 4, 5]
+    made = Trace.from_json(json.dumps(data))
+    assert [step.rank for step in made] == [None] * 5
+    assert [step.logprob for step in made] == [step.logprob for step in branch]
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])

@@ -42,6 +42,7 @@ def step(n=0, label="", features=30, token=" word", alternatives=5, saes=1, **fi
         "step": n,
         "generated": True,
         "logprob": -12.345678901234,
+        "rank": 40_000,
         "alternatives": tuple(Alternative(token, 50_256 - i, 0.123456789) for i in range(alternatives)),
         "features": firing(features, label, saes),
         "fits": (Fit(0.987654321, 0.9, features),) * saes,
@@ -153,6 +154,7 @@ def test_a_frame_says_what_the_step_says():
         "generated": True,
         "special": False,
         "logprob": -12.3457,
+        "rank": 40_000,
         "alternatives": [[" word", 0.1235, 50_256 - i] for i in range(5)],
         "features": [
             {"id": 24_575 - i, "label": "a label", "activation": 123.4568 - i, "layer": 8, "sae": 0} for i in range(3)
