@@ -60,6 +60,8 @@ export interface Frame {
   generated: boolean;
   special: boolean;
   logprob: number | null;
+  /** Its place among all tokens by that probability, from 1. */
+  rank: number | null;
   /** What the plain model gave this token, while it is read through the SAE. */
   clean: number | null;
   alternatives: Alternative[];
@@ -188,6 +190,7 @@ export function readFrame(value: unknown): Frame | null {
     generated: raw.generated === true,
     special: raw.special === true,
     logprob: number(raw.logprob),
+    rank: whole(raw.rank),
     clean: number(raw.clean_logprob),
     alternatives: list(raw.alternatives)
       .map((item): [string, number | null, number | null] => [

@@ -277,6 +277,14 @@ export class Store {
     this.#emit("cursor");
   }
 
+  /** Stays at the token looked at, though the run may go on. */
+  hold(): void {
+    const at = this.frame();
+    if (this.cursor !== null || !at) return;
+    this.cursor = at.step;
+    this.#emit("cursor");
+  }
+
   /** Moves the look by so many shown tokens. */
   move(by: number): void {
     const shown = this.tokens();

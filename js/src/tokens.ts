@@ -261,12 +261,19 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
     if (box) tip.show(box.left, box.top - 8, ...describe(frame, store));
   });
   strip.addEventListener("pointerleave", () => tip.hide());
-  player.onChange = update;
+  const offPlayer = player.onChange(update);
   // Where a branch begins hangs on where the lines break.
   const sizes = new ResizeObserver(() => update());
   sizes.observe(strip);
 
-  return { element, update, dispose: () => sizes.disconnect() };
+  return {
+    element,
+    update,
+    dispose() {
+      sizes.disconnect();
+      offPlayer();
+    },
+  };
 }
 
 function placeOf(target: EventTarget | null): { run: number; step: number } | null {

@@ -5,7 +5,7 @@ import { el } from "./dom";
 import { GraphPanel } from "./graph";
 import { layersPanel } from "./layers";
 import { Player } from "./player";
-import { type Panel, promptPanel } from "./prompt";
+import { type Panel, promptPanel, readStatus } from "./prompt";
 import { sidePanel } from "./side";
 import { statusPanel } from "./status";
 import { steeringPanel } from "./steering";
@@ -25,7 +25,7 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
   const root = el("div", { class: "axon-widget", attrs: { "data-lm-suppress-shortcuts": "true" } });
   if (!live) root.classList.add("saved-run");
   const tip = new Tip(root);
-  const player = new Player(store);
+  const player = new Player(store, () => readStatus(link.trait("status")).word === "running");
   const graph = new GraphPanel(link, store, tip, live);
   const side = sidePanel(link, store, live);
   const controls = controlsPanel(link, live);
