@@ -32,7 +32,7 @@ _PAGE = """<!doctype html>
 body {{ margin: 0; padding: 16px; background: light-dark(#ffffff, #0b0e14); }}
 #axon {{ max-width: 1400px; margin: 0 auto; }}
 {css}
-.axon-widget:not(.narrow) {{ height: clamp(560px, 100vh - 32px, 900px); }}
+body {{ --height: clamp(560px, 100vh - 32px, 900px); }}
 </style>
 </head>
 <body>

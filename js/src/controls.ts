@@ -95,6 +95,7 @@ function say(slider: Slider, value: number): string {
 export function controlsPanel(link: Link, live: boolean): Panel {
   const element = el("section", { class: "controls", attrs: { "aria-label": "Sampling and display" } });
   if (!live) return savedSettings(link, element);
+  element.append(el("h3", { text: "Settings" }));
   const offs = SLIDERS.map((slider) => {
     const shown = el("output", { class: "value" });
     const input = el("input", {
@@ -151,7 +152,6 @@ export function controlsPanel(link: Link, live: boolean): Panel {
       paint();
       link.set(slider.name, slider.usual);
     });
-    input.addEventListener("keydown", (event) => event.stopPropagation());
     element.append(
       el(
         "label",

@@ -106,6 +106,10 @@ export class GraphPanel {
     return this.#scene?.picture(scale) ?? null;
   }
 
+  focus(): void {
+    this.#scene?.canvas.focus({ preventScroll: true });
+  }
+
   update(): void {
     if (this.#store.tree !== this.#run) {
       this.#run = this.#store.tree;

@@ -12,6 +12,8 @@ export interface Panel {
 
 export interface PromptActions {
   fit(): void;
+  /** What stands at the header's end. */
+  tools: HTMLElement[];
 }
 
 /** The state word of the status trait and the sentence behind it. */
@@ -69,25 +71,24 @@ export function promptPanel(link: Link, live: boolean, actions: PromptActions): 
     link.send({ kind: "reset" });
     actions.fit();
   });
-  const fit = button("fit", "fit", "Fit", "Fit the graph into view", actions.fit);
+  const fit = button("fit", "fit", "", "Fit the graph into view", actions.fit);
 
   field.addEventListener("input", () => {
     edited = true;
     fitHeight();
   });
   field.addEventListener("keydown", (event) => {
-    // The notebook has its own plans for Enter, arrows and letters.
-    event.stopPropagation();
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     start();
   });
 
   const row = el("div", { class: "ask" });
-  if (live) row.append(field, el("div", { class: "buttons" }, generate, stop, reset, fit));
-  else row.append(savedPrompt(link), el("div", { class: "buttons" }, fit));
+  if (live) row.append(field, el("div", { class: "buttons" }, generate, stop, reset));
+  else row.append(savedPrompt(link));
   const menu = live ? modelMenu(link, title) : null;
-  const element = el("header", { class: "header" }, title, row, ...(menu ? [menu.element] : []));
+  const tools = el("div", { class: "buttons tools" }, fit, ...actions.tools);
+  const element = el("header", { class: "header" }, title, row, tools, ...(menu ? [menu.element] : []));
 
   const state = () => {
     const { word } = readStatus(link.trait("status"));

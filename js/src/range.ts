@@ -42,7 +42,6 @@ export function range({ axon, label, choose }: Options): Range {
     paint();
     choose(Number(element.value));
   });
-  element.addEventListener("keydown", (event) => event.stopPropagation());
   return {
     element,
     follow(value, least, most, step) {

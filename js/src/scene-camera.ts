@@ -47,6 +47,17 @@ export class Rig {
     this.#before = null;
   }
 
+  /** Goes around and over what is looked at, and nearer to it. */
+  turn(round: number, over: number, nearer: number): void {
+    this.release();
+    const { target } = this.#controls;
+    const at = new Spherical().setFromVector3(this.#camera.position.clone().sub(target));
+    at.theta += round;
+    at.phi += over;
+    at.radius /= nearer;
+    this.#camera.position.setFromSpherical(at.makeSafe()).add(target);
+  }
+
   fit(): void {
     this.#mode = "auto";
     this.#before = null;

@@ -1,4 +1,4 @@
-/** What a hand does on the canvas: hover, click, drag, wheel. */
+/** What a hand does on the canvas: hover, click, drag, wheel, keys. */
 
 export interface PointerActions {
   /** The pointer moved over the canvas (or left it: null) without a button down. */
@@ -7,12 +7,27 @@ export interface PointerActions {
   /** The person moves the camera. */
   drag(): void;
   touch(): void;
+  /** Turns the camera by so many radians around and over the graph, and comes so many times nearer. */
+  turn(round: number, over: number, nearer: number): void;
+  fit(): void;
   /** The wheel and swipes go to the camera (true) or to the page around (false). */
   engage(engaged: boolean): void;
 }
 
 /** A hand is not perfectly still during a click. */
 const SLIP = 4;
+/** By one press of a key. */
+const TURN = 0.12;
+const NEARER = 1.12;
+const KEYS: Record<string, [round: number, over: number, nearer: number]> = {
+  ArrowLeft: [-TURN, 0, 1],
+  ArrowRight: [TURN, 0, 1],
+  ArrowUp: [0, -TURN, 1],
+  ArrowDown: [0, TURN, 1],
+  "+": [0, 0, NEARER],
+  "=": [0, 0, NEARER],
+  "-": [0, 0, 1 / NEARER],
+};
 
 export function watchPointer(canvas: HTMLCanvasElement, actions: PointerActions, signal: AbortSignal): void {
   let down: { x: number; y: number; dragged: boolean } | null = null;
@@ -64,6 +79,13 @@ export function watchPointer(canvas: HTMLCanvasElement, actions: PointerActions,
   });
   on("keydown", (event) => {
     if (event.key === "Escape") engage(false);
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const by = KEYS[event.key];
+    if (by) actions.turn(...by);
+    else if (event.key === "0") actions.fit();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
   });
   document.addEventListener(
     "pointerdown",

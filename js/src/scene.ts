@@ -377,6 +377,11 @@ export class GraphScene {
           clearTimeout(this.#linger);
           this.#rig.release();
         },
+        turn: (round, over, nearer) => {
+          this.#rig.turn(round, over, nearer);
+          touch();
+        },
+        fit: () => this.fit(),
         engage: (engaged) => {
           this.#controls.enableZoom = engaged;
         },

@@ -13,6 +13,8 @@ type Tab = "features" | "why" | "compare";
 export interface Side extends Panel {
   /** Brings the question why to the front. */
   why(): void;
+  /** Goes to the field to search in. */
+  search(): void;
 }
 
 export function sidePanel(link: Link, store: Store, live: boolean): Side {
@@ -76,7 +78,6 @@ export function sidePanel(link: Link, store: Store, live: boolean): Side {
       if (key !== null && key !== kept && tab !== "features") return turn("features");
       if (tab === "features") body.scrollTop = 0;
     }
-    tabs.hidden = !live && !comparing;
     names.forEach(([name], i) => {
       const one = buttons[i];
       if (!one) return;
@@ -104,6 +105,10 @@ export function sidePanel(link: Link, store: Store, live: boolean): Side {
     element,
     update,
     why: () => turn("why"),
+    search() {
+      turn("features");
+      element.querySelector<HTMLElement>(".search-field")?.focus();
+    },
     dispose() {
       for (const panel of Object.values(panels)) panel.dispose?.();
     },

@@ -2,8 +2,13 @@
 import { actPanel } from "./act";
 import { controlsPanel } from "./controls";
 import { el } from "./dom";
+import { edges } from "./edges";
+import { keepFocus } from "./focus";
+import { fullScreen } from "./full-screen";
 import { GraphPanel } from "./graph";
+import { keyHelp, watchKeys } from "./keys";
 import { layersPanel } from "./layers";
+import { pane } from "./pane";
 import { Player } from "./player";
 import { type Panel, promptPanel, readStatus } from "./prompt";
 import { sidePanel } from "./side";
@@ -22,7 +27,10 @@ const GRAPH_INTERVAL = 80;
 const PROMPT: Change[] = ["run", "track", "select", "settings"];
 
 export function mount(link: Link, store: Store, host: HTMLElement, live: boolean): () => void {
-  const root = el("div", { class: "axon-widget", attrs: { "data-lm-suppress-shortcuts": "true" } });
+  const root = el("div", {
+    class: "axon-widget",
+    attrs: { "data-lm-suppress-shortcuts": "true", tabindex: "-1" },
+  });
   if (!live) root.classList.add("saved-run");
   const tip = new Tip(root);
   const player = new Player(store, () => readStatus(link.trait("status")).word === "running");
@@ -30,28 +38,50 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
   const side = sidePanel(link, store, live);
   const controls = controlsPanel(link, live);
   const layers = layersPanel(store, tip);
-  const prompt = promptPanel(link, live, { fit: () => graph.fit() });
+  const help = keyHelp();
+  const full = fullScreen(root, () => graph.fit());
+  const prompt = promptPanel(link, live, { fit: () => graph.fit(), tools: [help.button, full.button] });
   const status = statusPanel(link, store, live);
   const tokens = tokensPanel(link, store, player, tip, live);
   const panels: Panel[] = [prompt, status, controls, side, tokens, layers];
   const left = el("div", { class: "left" }, controls.element);
-  const footer = el("footer", { class: "tokens" }, tokens.element);
+  const text: Node[] = [tokens.element];
   if (live) {
     const steering = steeringPanel(link, store);
-    const act = actPanel(link, store, () => side.why());
+    const act = actPanel(link, store, () => {
+      aside.open();
+      side.why();
+    });
     left.append(steering.element);
-    footer.append(act.element);
+    text.push(act.element);
     panels.push(steering, act);
   }
-  footer.append(layers.element);
-  root.append(
-    prompt.element,
-    status.element,
-    el("div", { class: "middle" }, left, graph.element, side.element),
-    footer,
-    tip.element,
-  );
+  const settings = pane("settings", "Settings", "left", left);
+  const aside = pane("side", "Features", "right", side.element);
+  const strip = pane("text", "Text", "bottom", ...text);
+  const profile = pane("layers", "Layers", "bottom", layers.element);
+  const footer = el("footer", { class: "tokens" }, strip.element, profile.element);
+  const middle = el("div", { class: "middle" }, settings.element, graph.element, aside.element);
+  root.append(prompt.element, status.element, middle, footer, tip.element, help.dialog);
+  edges(root, aside.element, strip.element);
   host.append(root);
+
+  watchKeys(root, {
+    "?": () => help.show(),
+    "/": () => {
+      aside.open();
+      side.search();
+    },
+    g: () => graph.focus(),
+    f: () => full.button.click(),
+    Escape: () => {
+      if (store.selected) link.select(null);
+      else if (store.cursor !== null) store.look(null);
+      else return full.leave();
+      return true;
+    },
+  });
+  const offFocus = keepFocus(root);
 
   const offTheme = watchTheme((theme) => {
     root.dataset.theme = theme;
@@ -98,6 +128,8 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
     offStore();
     offTraits();
     offTheme();
+    offFocus();
+    full.dispose();
     widths.disconnect();
     player.dispose();
     for (const panel of panels) panel.dispose?.();
