@@ -7,16 +7,17 @@ from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
-_by_cell: dict[str, tuple[str, weakref.WeakSet[object]]] = {}
+_by_cell: dict[tuple[str, type], tuple[str, weakref.WeakSet[object]]] = {}
 
 
 def supersede(new: T) -> list[T]:
-    """Note what the running cell makes, and give what earlier runs of it made: its view is gone, and it is not."""
+    """Note what the running cell makes, and give what earlier runs of it made of that type: their views are gone."""
     from IPython.core.getipython import get_ipython
 
     try:
         request: Any = cast("Any", get_ipython()).get_parent()
-        cell, execution = str(request["metadata"]["cellId"]), str(request["header"]["msg_id"])
+        cell = str(request["metadata"]["cellId"]), type(new)
+        execution = str(request["header"]["msg_id"])
     except (AttributeError, KeyError, TypeError):
         return []  # not in a notebook, or in one that does not tell which cell runs
     earlier, made = _by_cell.get(cell, ("", weakref.WeakSet[object]()))

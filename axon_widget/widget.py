@@ -17,15 +17,16 @@ from axon_widget.export import STATIC, to_html
 from axon_widget.graph import Graph
 from axon_widget.labels import Label
 from axon_widget.naming import Naming
+from axon_widget.presets import Presets
 from axon_widget.runs import Run, Tree
 from axon_widget.selection import Selecting
 from axon_widget.session import Begin, Session, State
 from axon_widget.trace import SAEOrigin, Steering, TokenStep, Trace
 
 if TYPE_CHECKING:
-    import ipywidgets
     import pandas as pd
 
+    from axon_widget.controls import Controls
     from axon_widget.engine.sampling import Sampling
     from axon_widget.engine.tracer import Tracer
 
@@ -34,7 +35,8 @@ EXAMPLES = {"stories15M": "Once upon a time, there was a little"}
 EXAMPLE = "The capital of France is"
 
 _SAMPLING = ("temperature", "top_k", "top_p", "repetition_penalty", "max_tokens")
-_SETTINGS = (*_SAMPLING, "feature_k", "activation_threshold", "seed")
+_RANGED = (*_SAMPLING, "feature_k", "activation_threshold")
+_SETTINGS = (*_RANGED, "seed")
 
 
 def _asset(name: str) -> str:
@@ -477,15 +479,69 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
             activation_threshold=self.activation_threshold,
         )
 
-    def controls(self) -> ipywidgets.VBox:
-        """Give a slider for each setting, linked both ways, to put in any cell."""
-        from axon_widget.controls import sliders
+    def controls(self, *settings: str) -> Controls:
+        """Give sliders for the settings, linked both ways, recipes and presets, to put in any cell.
 
-        return sliders(self)
+        A cell that is run again takes its earlier ones away.
+
+        Parameters
+        ----------
+        *settings
+            Which settings get a slider: temperature, top_k, top_p, repetition_penalty, max_tokens, feature_k,
+            activation_threshold. Left out, all.
+
+        Raises
+        ------
+        ValueError
+            If there is no slider for one of them.
+        """
+        from axon_widget.controls import Controls
+
+        return Controls(self, settings)
+
+    @property
+    def presets(self) -> dict[str, dict[str, float]]:
+        """The settings that `preset` knows, by name: the recipes, then your own."""
+        return self._presets.all()
+
+    def preset(self, name: str) -> None:
+        """Set what a recipe or a preset of your own holds; the very next token follows it.
+
+        Raises
+        ------
+        ValueError
+            If there is none of this name, or the file of presets cannot be read.
+        """
+        for setting, value in self._presets.find(name).items():
+            setattr(self, setting, value)
+
+    def save_preset(self, name: str) -> None:
+        """Keep the settings as they are now, for all your notebooks, in place of an earlier preset of this name.
+
+        Raises
+        ------
+        ValueError
+            If this cannot be a name, or the file of presets cannot be read or written.
+        """
+        self._presets.save(name, {setting: getattr(self, setting) for setting in _RANGED})
+
+    def delete_preset(self, name: str) -> None:
+        """Forget a preset of your own.
+
+        Raises
+        ------
+        ValueError
+            If there is none of this name, or the file of presets cannot be read or written.
+        """
+        self._presets.delete(name)
+
+    @property
+    def _presets(self) -> Presets:
+        return Presets({name: self.traits()[name].metadata["range"] for name in _RANGED})
 
     # Traits
 
-    @t.validate(*_SAMPLING, "feature_k", "activation_threshold")
+    @t.validate(*_RANGED)
     def _within_range(self, proposal: Any) -> Any:
         name, value = proposal.trait.name, proposal.value
         low, high = proposal.trait.metadata["range"]

@@ -27,7 +27,8 @@ def main(source: Path, folder: Path) -> None:
                     tqdm.write(text.rstrip() + "\n")
     nbformat.write(notebook, folder / source.name)
     page = (folder / source.name).with_suffix(".html").absolute()
-    tqdm.write(f"The run, as a page that needs no kernel and no network:\n  {page}\nOpen it in a browser.")
+    if page.exists():
+        tqdm.write(f"The run, as a page that needs no kernel and no network:\n  {page}\nOpen it in a browser.")
     tqdm.write("To write with the model yourself, start JupyterLab:\n  make lab")
 
 

@@ -794,16 +794,3 @@ def test_frames_are_json_and_stand_for_the_trace(widget):
     assert isinstance(trace, Trace)
     assert widget.graph.tokens == 23
     json.dumps(widget.get_state(["step", "info", "status", "error"]), allow_nan=False)
-
-
-def test_sliders_for_any_cell_go_both_ways(widget):
-    box = widget.controls()
-    names = {"features": "feature_k"}
-    words = [slider.description.lower().replace(" ", "_").replace("-", "_") for slider in box.children]
-    sliders = {names.get(word, word): slider for word, slider in zip(words, box.children, strict=True)}
-    assert list(sliders) == list(RANGES)  # in the view's order
-    assert {name: (s.min, s.max) for name, s in sliders.items()} == RANGES
-    sliders["temperature"].value = 1.25
-    assert widget.temperature == 1.25
-    widget.feature_k = 9
-    assert sliders["feature_k"].value == 9
