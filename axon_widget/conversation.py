@@ -11,6 +11,7 @@ import traitlets as t
 
 from axon_widget import wire
 from axon_widget.graph import Key
+from axon_widget.outbox import Missed
 from axon_widget.runs import Run, Tree
 from axon_widget.session import Session
 from axon_widget.trace import Trace
@@ -79,6 +80,8 @@ class Conversation:
         elif kind == "hello":
             for told in wire.snapshot(self._tree.runs):
                 self._send(told)
+        elif kind == "poll":
+            self._tell_missed(_part(message, "seen", int))
         elif kind == "pull":
             number, start = _part(message, "run", int), _part(message, "from", int)
             run = self._tree.numbered(number)
@@ -125,6 +128,18 @@ class Conversation:
 
     def _send(self, message: wire.Message) -> None:
         self._widget.send(message)
+
+    def _tell_missed(self, seen: int) -> None:
+        """Tell all that a view missed, at once: what is sent later may not arrive there either."""
+        outbox = self._widget.outbox
+        missed = outbox.since(seen)
+        if missed is None:
+            missed = Missed([], outbox.traits(), outbox.count, False)
+            for told in wire.snapshot(self._tree.runs):
+                self._send(told)
+        if missed.traits:
+            self._widget.send_state(missed.traits)
+        self._send(wire.missed(seen, missed))
 
     def _steer(self, message: dict[str, Any]) -> None:
         sae, feature = _part(message, "sae", int), _part(message, "id", int)

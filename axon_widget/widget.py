@@ -17,6 +17,7 @@ from axon_widget.export import STATIC, to_html
 from axon_widget.graph import Graph
 from axon_widget.labels import Label
 from axon_widget.naming import Naming
+from axon_widget.outbox import Outbox
 from axon_widget.presets import Presets
 from axon_widget.runs import Run, Tree
 from axon_widget.selection import Selecting
@@ -45,6 +46,10 @@ def _asset(name: str) -> str:
         raise ImportError(f"{path} is missing: the view was not built. Run `npm ci && npm run build` in js/.")
     # As text: a file anywidget would watch, and that would hold every widget there ever was.
     return path.read_text(encoding="utf-8")
+
+
+def _sent_so_far(_value: int, widget: AxonWidget) -> int:
+    return widget.outbox.count
 
 
 class AxonWidget(Selecting, anywidget.AnyWidget):
@@ -127,6 +132,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
     steering_muted = t.Bool(False).tag(sync=True)
     reconstruct = t.Bool(False).tag(sync=True)
     label_status = t.Unicode().tag(sync=True)
+    _sent = t.Int().tag(sync=True, to_json=_sent_so_far)
     text = t.Unicode()  # stays here: the view has the tokens
 
     def __init__(
@@ -148,6 +154,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
             raise TypeError("Give either a tracer, or what to load: a model, an SAE, their labels and a device_map.")
         # Held for a moment only and never while observers run, so that they may call anything.
         self._lock = threading.RLock()
+        self.outbox = Outbox()
         self._tree = Tree()
         self._writing = self._tree.newest
         super().__init__(device=device, **traits)
@@ -573,6 +580,9 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         """Send traits to the view. One thread at a time: ipywidgets keeps unlocked state."""
         with self._lock:
             super().send_state(key)
+
+    def _send(self, msg: wire.Message, buffers: Any = None) -> None:
+        self.outbox.send(msg, lambda numbered: super(AxonWidget, self)._send(numbered, buffers))
 
     def _sampling(self) -> Sampling:
         from axon_widget.engine.sampling import Sampling

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from axon_widget.catalog import CatalogEntry
     from axon_widget.engine.attribution import Share, Why
+    from axon_widget.outbox import Missed
 
 Pair: TypeAlias = tuple[int, int, int, float]
 """An edge as `Graph.pairs` gives it."""
@@ -287,6 +288,12 @@ def steps(run: Run, start: int) -> Iterator[Message]:
     """Make the messages that hold a run's own frames from a step on."""
     for first in range(max(start - run.start, 0), len(run.frames), CHUNK):
         yield {"kind": "steps", "run": run.number, "steps": run.frames[first : first + CHUNK]}
+
+
+def missed(after: int, what: Missed) -> Message:
+    """Make the message that answers a view which asks what came after the message of a number."""
+    told = [[number, message] for number, message in what.messages]
+    return {"kind": "missed", "after": after, "last": what.last, "more": what.more, "messages": told}
 
 
 def why(run: int, found: Why, name: Callable[[int, int], str]) -> Message:

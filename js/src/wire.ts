@@ -21,6 +21,7 @@ import {
   text,
 } from "./frame";
 import { Gaps } from "./gaps";
+import { Inbox } from "./inbox";
 import { Questions } from "./questions";
 import type { Marks, Store } from "./store";
 import { Throttle } from "./throttle";
@@ -40,6 +41,8 @@ const ASK_AGAIN = 5000;
 const SIMILAR_INTERVAL = 1000;
 /** Whatever threshold is drawn at: moving that shall neither wait for an answer nor move a node. */
 const LEAST_COSINE = 0.3;
+/** States in which something is still to come. */
+const AT_WORK = /^(loading|running|stopping)\b/;
 /** A selection echoed by Python while newer ones are on their way must not undo them. */
 const ECHO_WAIT = 2000;
 
@@ -55,6 +58,7 @@ export class Link {
   #store: Store;
   #off: (() => void)[] = [];
   #gaps: Gaps;
+  #inbox: Inbox;
   #throttle = new Throttle((message) => this.send(message));
   #asked = new Map<string, number>();
   #echoes: { told: string; at: number }[] = [];
@@ -70,10 +74,17 @@ export class Link {
     this.#model = model;
     this.#store = store;
     this.#gaps = new Gaps(store, (gap) => this.send({ kind: "pull", ...gap }));
+    this.#inbox = new Inbox(
+      (seen) => this.#say({ kind: "poll", seen }),
+      () => AT_WORK.test(text(this.trait("status"))),
+      (content) => this.#hear(content),
+    );
   }
 
   start(): void {
     this.#know();
+    this.#inbox.start(this.#model.get("_sent"));
+    this.#listen("change:_sent", () => this.#inbox.take(this.#model.get("_sent")));
     this.#listen("msg:custom", (message) => this.receive(message));
     this.#listen("change:step", () => this.#take([this.#model.get("step")]));
     this.#listen("change:_selection", () => this.#follow());
@@ -89,6 +100,7 @@ export class Link {
     for (const off of this.#off.splice(0)) off();
     clearTimeout(this.#similarLater);
     this.#gaps.dispose();
+    this.#inbox.dispose();
     this.#throttle.dispose();
   }
 
@@ -105,6 +117,11 @@ export class Link {
   }
 
   send(content: Message): void {
+    this.#inbox.expect();
+    this.#say(content);
+  }
+
+  #say(content: Message): void {
     try {
       this.#model.send(content);
     } catch (error) {
@@ -258,6 +275,12 @@ export class Link {
   // What Python says
 
   receive(content: unknown): void {
+    const message = record(content);
+    if (message?.kind === "missed") this.#inbox.answer(message);
+    else if (this.#inbox.take(message?.sent)) this.#hear(message);
+  }
+
+  #hear(content: unknown): void {
     const message = record(content);
     if (!message) return;
     const run = number(message.run);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import threading
@@ -52,6 +53,13 @@ class Model:
     messages: list[tuple[float, Content]] = field(default_factory=list)
     """Every custom message."""
     closed: bool = False
+    arrived: set[int] = field(default_factory=set)
+    """The numbers of the messages that came."""
+
+    @property
+    def seen(self) -> int:
+        """The number up to which all messages came."""
+        return next(n for n in itertools.count() if n + 1 not in self.arrived)
 
     def steps(self, run: int | None = None) -> list[Content]:
         """The frames that came as updates of the step trait, in the order they came in."""
@@ -70,9 +78,18 @@ class Model:
 
 
 class FrontEnd:
-    """A kernel with a front end."""
+    """A kernel with a front end.
+
+    Attributes
+    ----------
+    drops
+        Whether it drops what the kernel sends for a request that it has handled, as Colab does.
+    dropped
+        How many messages it has dropped.
+    """
 
     def __init__(self, manager: KernelManager, log: Path) -> None:
+        self.drops, self.dropped = False, 0
         self.manager, self.log = manager, log
         self.client = manager.client()
         self.client.start_channels()
@@ -82,6 +99,7 @@ class FrontEnd:
         self.displays: list[Content] = []
         self._changed = threading.Condition()
         self._idle: set[str] = set()
+        self._handled: set[str] = set()  # now
         self._going = True
         # Read all the time, as a browser does: a full queue on the kernel's side would drop messages.
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -170,8 +188,14 @@ class FrontEnd:
 
     def _take(self, message: Content, at: float) -> None:
         content, parent = message["content"], message["parent_header"].get("msg_id", "")
+        if self.drops and message["msg_type"] == "comm_msg" and parent not in self._handled:
+            self.dropped += 1
+            return
         match message["msg_type"]:
+            case "status" if content["execution_state"] == "busy":
+                self._handled.add(parent)
             case "status" if content["execution_state"] == "idle":
+                self._handled.discard(parent)
                 self._idle.add(parent)
             case "stream":
                 self.streams.append((parent, content["name"], content["text"]))
@@ -183,20 +207,32 @@ class FrontEnd:
                 self.models[content["comm_id"]].closed = True
             case "comm_msg" if content["comm_id"] in self.models:
                 model, data = self.models[content["comm_id"]], content["data"]
+                assert not message["buffers"], "hosts differ in what they make of buffers"
                 if data["method"] == "update":
+                    model.arrived.add(data["state"].pop("_sent"))
                     model.state.update(data["state"])
                     size = len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
                     model.updates.append((at, data["state"], size))
+                elif data["method"] == "custom" and data["content"]["kind"] == "missed":
+                    self._catch_up(model, data["content"], at)
                 elif data["method"] == "custom":
+                    model.arrived.add(data["content"].pop("sent"))
                     model.messages.append((at, data["content"]))
+
+    def _catch_up(self, model: Model, answer: Content, at: float) -> None:
+        for number, content in answer["messages"]:
+            if number not in model.arrived:
+                model.messages.append((at, content))
+        model.arrived.update(range(answer["after"] + 1, answer["last"] + 1))
 
 
 @contextmanager
-def start(folder: Path) -> Iterator[FrontEnd]:
-    """Start a kernel in a folder."""
+def start(folder: Path, *instead: Path) -> Iterator[FrontEnd]:
+    """Start a kernel in a folder; what is in `instead` takes the place of what is installed."""
     manager = KernelManager(kernel_name="python3")
     # Only what is installed and this repository: not the user's own notebook start-up files.
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(folder / "ipython"), "HF_HUB_OFFLINE": "1"}
+    path = os.pathsep.join(map(str, (*instead, ROOT)))
+    environment = {**os.environ, "PYTHONPATH": path, "IPYTHONDIR": str(folder / "ipython"), "HF_HUB_OFFLINE": "1"}
     with (folder / "kernel.log").open("w") as log:
         manager.start_kernel(cwd=str(folder), env=environment, stdout=log, stderr=log)
         front_end = FrontEnd(manager, folder / "kernel.log")
