@@ -77,6 +77,8 @@ class Conversation:
             feature = (_part(message, "sae", int), _part(message, "id", int))
             self._answer(self._tell_feature, *feature)
             self._answer(lambda: widget.loaded().inquire(feature[1], feature[0]))
+        elif kind == "maxima":
+            self._answer(self._tell_maxima, _keys(message, "features"))
         elif kind == "hello":
             for told in wire.snapshot(self._tree.runs):
                 self._send(told)
@@ -97,7 +99,7 @@ class Conversation:
         elif kind == "why":
             asked = (_part(message, "run", int), _part(message, "step", int), _token(message))
             exact = _part(message, "exact", bool)
-            self._asked_why += 1
+            self._asked_why += exact
             self._answer(self._tell_why, self._asked_why, *asked, exact)
         elif kind == "search":
             self._answer(self._tell_found, _part(message, "text", str))
@@ -178,6 +180,11 @@ class Conversation:
         tracer = self._widget.loaded()
         label, page = tracer.describe(feature, sae), tracer.page(feature, sae)
         self._send(wire.feature_message(feature, sae, tracer.info["saes"][sae]["layer"], label, page))
+
+    def _tell_maxima(self, keys: list[Key]) -> None:
+        tracer = self._widget.loaded()
+        known = [(tracer.check(*key), tracer.readers[key[0]].labels.get(key[1])) for key in keys]
+        self._send(wire.maxima(known))
 
     def _tell_why(self, asked: int, number: int, step: int, token: int | None, exact: bool) -> None:
         from axon_widget.engine.attribution import ablate, explain

@@ -178,6 +178,11 @@ def feature_message(feature: int, sae: int, layer: int, label: Label, url: str) 
     }
 
 
+def maxima(known: Iterable[tuple[Key, Label | None]]) -> Message:
+    """Make the message that tells how strongly features are known to fire; None where that is not known."""
+    return {"kind": "maxima", "maxima": [[*key, label.max_activation if label else None] for key, label in known]}
+
+
 def edges(graph: Graph) -> list[list[Any]]:
     """Give the significant edges of a graph, as [sae, id, sae, id, count, -log10 q].
 

@@ -1,4 +1,5 @@
 /** All that is known of one feature: where its name comes from, who wrote it and how well it predicts. */
+import { type Key, keyOf } from "./frame";
 import { list, number, record, text, whole } from "./loose";
 
 /** Another name somebody gave the feature. */
@@ -59,6 +60,15 @@ export function readDetails(value: unknown): Details | null {
     dense: raw.dense === true,
     url: safeUrl(text(raw.url)),
   };
+}
+
+/** What features are known to fire at most, as [sae, id, maximum]. */
+export function readMaxima(value: unknown): [Key, number | null][] {
+  return list(value).flatMap((item): [Key, number | null][] => {
+    const [sae, id] = [whole(list(item)[0]), whole(list(item)[1])];
+    const most = number(list(item)[2]);
+    return sae === null || id === null ? [] : [[keyOf(sae, id), most !== null && most > 0 ? most : null]];
+  });
 }
 
 function readOther(value: unknown): Other[] {

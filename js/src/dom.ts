@@ -36,6 +36,7 @@ const ICONS = {
     "M13.5 7H9V2.5h1.5v1.9L13.4 1.5l1.1 1.1L11.600 5.5h1.9zM2.5 9H7v4.5H5.5v-1.9L2.600 14.5 1.5 13.4l2.9-2.9H2.5z",
   keys: "M1.5 3.5h13v9h-13zM3 5v6h10V5zM4 6h1.5v1.5H4zM6.200 6h1.5v1.5H6.200zM8.4 6h1.5v1.5H8.4zM10.600 6h1.5v1.5h-1.5zM5 8.700h6v1.300H5z",
   end: "M3 2.5v11L9.5 8zM11 3h2v10h-2z",
+  pin: "M5.5 1.5h5v1.3l-.8.5v3.4l2.3 2v1.3H8.7V14.5h-1.4V10H4V8.7l2.3-2V3.3l-.8-.5z",
 };
 export type Icon = keyof typeof ICONS;
 
@@ -150,13 +151,13 @@ export function choice<T extends string>(
 }
 
 /** A click acts on what the element showed when the pointer went down, though it may be renewed meanwhile. */
-export function pickable(element: HTMLElement, act: (value: string) => void): void {
+export function pickable(element: HTMLElement, act: (value: string, event: MouseEvent) => void): void {
   let held = "";
   element.addEventListener("pointerdown", () => {
     held = element.dataset.value ?? "";
   });
-  element.addEventListener("click", () => {
-    act(held || (element.dataset.value ?? ""));
+  element.addEventListener("click", (event) => {
+    act(held || (element.dataset.value ?? ""), event);
     held = "";
   });
 }

@@ -1,22 +1,60 @@
-/** What fires on the token looked at, SAE by SAE, the strongest first. */
-import { el, layerTag, oneLine, pickable, rows, short, showToken, write } from "./dom";
-import { type Feature, type Frame, type Key, keyOf, LITTLE, type Steered } from "./frame";
+/** What fires on the token looked at: what is pinned first, then SAE by SAE, in the order that is asked for. */
+import {
+  button,
+  el,
+  layerTag,
+  oneLine,
+  percent,
+  pickable,
+  rows,
+  short,
+  showToken,
+  signed,
+  write,
+} from "./dom";
+import { type Frame, type Key, LITTLE } from "./frame";
 import type { Panel } from "./prompt";
-import type { Store } from "./store";
+import { radios } from "./radios";
+import { effectsAfter, type Group, groupsOf, hiddenIn, type Line, measureOf, type Order } from "./rank";
+import { roving } from "./roving";
+import type { Effects, Store } from "./store";
 import type { Link } from "./wire";
 
-interface Line extends Pick<Feature, "sae" | "id" | "activation"> {
-  key: Key;
-  steered: Steered | null;
+const ORDERS: [Order, string, string][] = [
+  ["activation", "activation", "strongest first"],
+  ["share", "share", "activation as a share of the feature's known maximum, largest first"],
+  ["effect", "effect", "what each does for the next token, largest first"],
+  ["id", "id", "by number"],
+  ["label", "label", "by name"],
+];
+
+/** Picks a feature: alone, to read about it, or with Ctrl, Cmd or Shift beside those that are selected. */
+export function picks(link: Link, select: (key: Key) => void): (key: string, event: MouseEvent) => void {
+  return (key, event) => (event.ctrlKey || event.metaKey || event.shiftKey ? link.toggle(key) : select(key));
 }
 
-export function firingList(link: Link, store: Store, choose: (key: Key) => void): Panel {
+export function firingList(link: Link, store: Store, live: boolean, choose: (key: Key) => void): Panel {
+  let order: Order = "activation";
+  const pick = picks(link, choose);
+  // Without a kernel nobody can say what a feature does.
+  const orders = ORDERS.filter(([by]) => live || by !== "effect");
   const head = el("h3");
-  const hint = el("p", { class: "hint" });
+  const choice = radios("firing-order", "Order of the features", orders, (chosen) => {
+    order = chosen;
+    update();
+  });
+  const hint = el("p", { class: "hint", axon: "firing-hint" });
   const body = el("div", { class: "groups", axon: "firing" });
-  const element = el("div", { class: "now" }, head, hint, body);
+  const element = el("div", { class: "now" }, head, choice.element, hint, body);
+  const reach = roving(body, () => [...body.querySelectorAll<HTMLElement>(".row")]);
+  body.addEventListener("keydown", (event) => {
+    const key = (event.target as HTMLElement).dataset.value;
+    if (event.key !== "p" || !key || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.stopPropagation();
+    link.pin(key, !store.pinned.has(key));
+  });
 
-  const makeRow = () => {
+  const makeLine = () => {
     const row = el(
       "button",
       { class: "row", attrs: { type: "button" } },
@@ -24,104 +62,152 @@ export function firingList(link: Link, store: Store, choose: (key: Key) => void)
       el("span", { class: "value" }),
       el("span", { class: "bar" }),
     );
-    pickable(row, choose);
-    return row;
+    pickable(row, pick);
+    return el("div", { class: "line" }, row, pinButton(link, store));
   };
 
-  const show = (row: HTMLElement, line: Line, most: number) => {
+  const show = (part: HTMLElement, line: Line, most: number, effects: Effects | null) => {
+    const [row, pin] = part.children as unknown as [HTMLElement, HTMLElement];
     const label = oneLine(store.label(line.key));
     const dense = store.dense(line.key);
+    const chosen = store.chosen.has(line.key);
     row.dataset.value = line.key;
     row.title = [
       `${label} · id ${line.id}, ${store.layerTitle(line.sae)}`,
       dense ? "dense: fires on so many tokens that it tells little of any" : "",
       line.steered ? `steered from ${short(line.steered.before)} to ${short(line.steered.after)}` : "",
+      order === "share" ? shareTitle(line, store) : "",
     ]
       .filter(Boolean)
       .join(" · ");
     row.classList.toggle("dense", dense);
     row.classList.toggle("steered", line.steered !== null);
-    row.style.setProperty("--share", String(Math.min(line.activation / most, 1)));
+    row.classList.toggle("still", line.activation === 0 && !line.steered);
+    row.setAttribute("aria-pressed", String(chosen));
+    const measure = measureOf(line, order, store, effects);
+    row.style.setProperty("--share", String(Math.min(Math.abs(measure ?? 0) / most, 1)));
+    row.classList.toggle("against", order === "effect" && (measure ?? 0) < 0);
     const [name, value] = row.children;
     if (name) write(name, label);
-    if (value) write(value, amount(line));
+    if (value) write(value, shown(line, measure));
+    showPin(pin, line.key, store, label);
   };
 
-  return {
-    element,
-    update() {
-      const frame = store.frame();
-      write(head, frame ? `Fires on “${showToken(frame.token)}”` : "Features");
-      const groups = frame ? groupsOf(frame, store) : [];
-      // What does not fire is in no frame with its name.
-      for (const { key, id, sae } of frame?.steered ?? []) if (!store.names.has(key)) link.ask(id, sae);
-      const hidden = frame ? countHidden(frame, store) : 0;
-      write(
-        hint,
-        hidden
-          ? `${hidden} dense ${hidden === 1 ? "feature is" : "features are"} hidden.`
-          : "Click a node or a line to read about it.",
-      );
-      const many = store.saes.length > 1;
-      const parts = rows(body, groups.length, () =>
-        el("div", { class: "group" }, el("h4"), el("div", { class: "list" })),
-      );
-      groups.forEach(({ sae, lines }, i) => {
-        const [title, list] = parts[i]?.children ?? [];
-        if (!(title instanceof HTMLElement) || !(list instanceof HTMLElement)) return;
-        title.hidden = !many;
-        const fit = frame?.fits[sae];
-        const little = fit?.explained != null && fit.explained < LITTLE;
-        title.classList.toggle("little", little);
-        write(
-          title,
-          [
-            store.layerTitle(sae),
-            fit?.explained == null ? "" : `explained ${short(fit.explained)}`,
-            fit?.l0 == null ? "" : `L0 ${Math.round(fit.l0)}`,
-          ]
-            .filter(Boolean)
-            .join(" · "),
-        );
-        const most = Math.max(...lines.map(({ activation }) => activation), 1e-9);
-        const made = rows(list, lines.length, makeRow);
-        lines.forEach((line, at) => {
-          const row = made[at];
-          if (row) show(row, line, most);
-        });
-      });
-    },
+  const shown = (line: Line, measure: number | null): string => {
+    if (order === "share") return measure === null ? "–" : percent(measure);
+    if (order === "effect") return measure === null ? "–" : signed(measure);
+    if (order === "id") return `${tagOf(store, line.sae)} #${line.id}`.trim();
+    return amount(line);
   };
+
+  const update = () => {
+    const frame = store.frame();
+    write(head, frame ? `Fires on “${showToken(frame.token)}”` : "Features");
+    const groups = groupsOf(frame, store, order);
+    const effects = order === "effect" ? effectsAfter(frame, store) : null;
+    ask(frame, groups);
+    choice.show(order);
+    choice.element.hidden = !groups.length;
+    write(hint, sentence(frame, effects));
+    const many = store.saes.length > 1 || groups.some(({ sae }) => sae === null);
+    const parts = rows(body, groups.length, () =>
+      el("div", { class: "group" }, el("h4"), el("div", { class: "list" })),
+    );
+    groups.forEach(({ sae, lines }, i) => {
+      const [title, list] = parts[i]?.children ?? [];
+      if (!(title instanceof HTMLElement) || !(list instanceof HTMLElement)) return;
+      title.hidden = !many;
+      const fit = sae === null ? undefined : frame?.fits[sae];
+      title.classList.toggle("little", fit?.explained != null && fit.explained < LITTLE);
+      write(title, sae === null ? "Pinned" : titleOf(store, sae, fit));
+      const sizes = lines.map((line) => Math.abs(measureOf(line, order, store, effects) ?? 0));
+      // Shares are of one whole, whatever else is in the list.
+      const most = order === "share" ? 1 : Math.max(...sizes, 1e-9);
+      const made = rows(list, lines.length, makeLine);
+      lines.forEach((line, at) => {
+        const part = made[at];
+        if (part) show(part, line, most, effects);
+      });
+    });
+    reach();
+  };
+
+  /** Asks for what is to be shown and not known. */
+  const ask = (frame: Frame | null, groups: Group[]) => {
+    // What does not fire is in no frame with its name.
+    for (const { key, id, sae } of groups.flatMap(({ lines }) => lines))
+      if (!store.names.has(key)) link.ask(id, sae);
+    if (order === "share") link.askMaxima(groups.flatMap(({ lines }) => lines.map(({ key }) => key)));
+    const next = frame && store.frames[frame.step + 1];
+    if (order === "effect" && next && !store.why(next.step, next.tokenId))
+      link.askWhyOnce(next.step, next.tokenId);
+  };
+
+  const sentence = (frame: Frame | null, effects: Effects | null): string => {
+    if (!frame) return "What fires on a token stands here once something is written.";
+    const parts: string[] = [];
+    const hidden = hiddenIn(frame, store);
+    const shown = frame.features.length - hidden;
+    // With several SAEs each group says how many there are.
+    if (frame.l0 !== null && store.saes.length < 2 && shown)
+      parts.push(`The ${shown} strongest of ${Math.round(frame.l0)} that fire.`);
+    if (order === "effect") parts.push(effectSentence(frame, store, effects));
+    if (hidden) parts.push(`${hidden} dense ${hidden === 1 ? "feature is" : "features are"} hidden.`);
+    return parts.join(" ") || "Click a node or a line to read about it.";
+  };
+
+  return { element, update };
+}
+
+function effectSentence(frame: Frame, store: Store, effects: Effects | null): string {
+  const next = store.frames[frame.step + 1];
+  if (!next) return "What they do is known once the next token stands.";
+  const token = `“${showToken(next.token)}”`;
+  if (!effects) return `Asking what they do for ${token}…`;
+  return effects.exact
+    ? `What ${token} loses without each (nats).`
+    : `What each adds to the logit of ${token}, later layers left out.`;
+}
+
+function shareTitle(line: Line, store: Store): string {
+  const most = store.maximum(line.key);
+  return most === null
+    ? "its maximum is not known"
+    : `${short(line.activation)} of at most ${short(most)} in the data of its label`;
+}
+
+function titleOf(store: Store, sae: number, fit: Frame["fits"][number] | undefined): string {
+  return [
+    store.layerTitle(sae),
+    fit?.explained == null ? "" : `explained ${short(fit.explained)}`,
+    fit?.l0 == null ? "" : `L0 ${Math.round(fit.l0)}`,
+  ]
+    .filter(Boolean)
+    .join(" · ");
 }
 
 function amount({ activation, steered }: Line): string {
-  if (!steered) return short(activation);
-  return `${activation > 0 ? short(activation) : "0"} → ${short(steered.after)}`;
+  const now = activation > 0 ? short(activation) : "";
+  return steered ? `${now || "0"} → ${short(steered.after)}` : now || "quiet";
 }
 
-function groupsOf(frame: Frame, store: Store): { sae: number; lines: Line[] }[] {
-  const groups = new Map<number, Line[]>();
-  const add = (line: Line) => {
-    const lines = groups.get(line.sae) ?? [];
-    groups.set(line.sae, lines);
-    lines.push(line);
-  };
-  const steered = new Map(frame.steered.map((item) => [item.key, item]));
-  for (const { sae, id, activation } of frame.features) {
-    const key = keyOf(sae, id);
-    if (!store.settings.dense && store.dense(key) && !steered.has(key)) continue;
-    add({ sae, id, key, activation, steered: steered.get(key) ?? null });
-    steered.delete(key);
-  }
-  // What a person put in belongs here, though it may not have fired by itself.
-  for (const item of steered.values())
-    add({ sae: item.sae, id: item.id, key: item.key, activation: item.before, steered: item });
-  return [...groups].sort(([p], [q]) => p - q).map(([sae, lines]) => ({ sae, lines }));
+/** Keeps a feature in sight, or lets it go. */
+export function pinButton(link: Link, store: Store): HTMLButtonElement {
+  const pin: HTMLButtonElement = button("pin", "pin", "", "Pin: keep it in sight", () => {
+    const key = pin.dataset.value;
+    if (key) link.pin(key, !store.pinned.has(key));
+  });
+  pin.classList.add("pin");
+  pin.tabIndex = -1;
+  return pin;
 }
 
-function countHidden(frame: Frame, store: Store): number {
-  if (store.settings.dense) return 0;
-  return frame.features.filter((f) => store.dense(keyOf(f.sae, f.id))).length;
+export function showPin(pin: HTMLElement, key: Key, store: Store, label: string): void {
+  const on = store.pinned.has(key);
+  pin.dataset.value = key;
+  pin.setAttribute("aria-pressed", String(on));
+  pin.setAttribute("aria-label", `Pin ${oneLine(label, 60)}`);
+  pin.title = on ? "Unpin (p)" : "Pin: keep it in sight (p)";
 }
 
 /** The layer of a feature beside its name, where there is more than one: "L3". */

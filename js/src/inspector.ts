@@ -1,4 +1,6 @@
 /** One feature told in full; with none selected, what fires on the token looked at. */
+
+import { chosenLine } from "./chosen";
 import { type Details, type Other, safeUrl } from "./details";
 import { button, el, layerTag, oneLine, percent, pickable, rows, short, showToken, write } from "./dom";
 import { firingList } from "./firing";
@@ -14,18 +16,21 @@ const MOST_FIRINGS = 60;
 
 export function inspectorPanel(link: Link, store: Store, live: boolean): Panel {
   const choose = (key: Key) => link.select(partsOf(key).id, partsOf(key).sae);
-  const now = firingList(link, store, choose);
+  const chosen = chosenLine(link, store);
+  const now = firingList(link, store, live, choose);
   const one = oneFeature(link, store, live, choose);
   const search = searchPanel(link, store, live, () => update());
   const element = el(
     "section",
     { class: "inspector", axon: "inspector" },
     search.element,
+    chosen.element,
     now.element,
     one.element,
   );
   const update = () => {
     search.update();
+    chosen.update();
     const key = store.selectedKey;
     now.element.hidden = search.open() || key !== null;
     one.element.hidden = search.open() || key === null;

@@ -39,6 +39,8 @@ export class Store {
   effects: Effects | null = null;
   comparison: Comparison | null = null;
   similar: Similar[] = [];
+  /** Known maxima of features whose details nobody asked for; null: it is not known. */
+  maxima = new Map<Key, number | null>();
   /** By `pairKey`. */
   edgeNumbers = new Map<string, EdgeNumbers>();
 
@@ -347,8 +349,20 @@ export class Store {
     this.#emit("names");
   }
 
+  learnMaxima(maxima: [Key, number | null][]): void {
+    if (!maxima.length) return;
+    for (const [key, most] of maxima) this.maxima.set(key, most);
+    this.#emit("details");
+  }
+
+  /** The strongest activation in the data that the label comes from. */
+  maximum(key: Key): number | null {
+    return this.details.get(key)?.maximum ?? this.maxima.get(key) ?? null;
+  }
+
   forgetDetails(): void {
     this.details.clear();
+    this.maxima.clear();
     this.names.clear();
     this.#emit("details");
   }

@@ -404,6 +404,33 @@ describe("selection", () => {
   });
 });
 
+describe("known maxima", () => {
+  it("are asked for once, and again after a while where nobody knew", () => {
+    link.start();
+    link.askMaxima(["0:1", "1:2"]);
+    link.askMaxima(["0:1", "1:2"]);
+    expect(model.asked("maxima")).toEqual([
+      {
+        kind: "maxima",
+        features: [
+          [0, 1],
+          [1, 2],
+        ],
+      },
+    ]);
+    model.tell({ kind: "maxima", maxima: [[0, 1, 8], [1, 2, null], ["x"], null, [0, 3, -1]] });
+    expect(["0:1", "1:2", "0:3"].map((key) => store.maximum(key))).toEqual([8, null, null]);
+    vi.advanceTimersByTime(6000);
+    link.askMaxima(["0:1", "1:2"]);
+    expect(model.asked("maxima")[1]).toEqual({ kind: "maxima", features: [[1, 2]] });
+    // What was asked about one feature alone is newer.
+    model.tell({ kind: "feature", id: 1, sae: 0, max_activation: 9 });
+    expect(store.maximum("0:1")).toBe(9);
+    model.change("info", { model: "m", sae: "other" });
+    expect(store.maximum("0:1")).toBeNull();
+  });
+});
+
 describe("answers", () => {
   const why = {
     kind: "why",
@@ -546,11 +573,13 @@ describe("a saved run", () => {
       run: 3,
       finish: "eos",
       steps: steps(3, 0, 250),
-      features: [{ kind: "feature", id: 1, layer: 3, label: "one" }],
+      features: [{ kind: "feature", id: 1, layer: 3, label: "one", max_activation: 4 }],
     });
     const own = new Link(saved, store);
     own.start();
     expect([store.tokens().length, store.finish, own.trait("prompt")]).toEqual([250, "eos", "hi"]);
+    own.askMaxima(["0:1"]);
+    expect(store.maximum("0:1")).toBe(4);
     own.ask(1, 0);
     own.ask(2, 0);
     expect([...store.details.keys()]).toEqual(["0:1"]);

@@ -1,7 +1,7 @@
 /** The conversation with Python: traits are only read, every action is a message, gaps are asked for again. */
 import { pairKey, readCompared, readEdgeNumbers, readSimilar, readWhy } from "./answers";
 import { type Catalog, type Found, readCatalog, readFound, readNames } from "./catalog";
-import { readDetails } from "./details";
+import { readDetails, readMaxima } from "./details";
 import {
   type Frame,
   type Key,
@@ -61,6 +61,7 @@ export class Link {
   #inbox: Inbox;
   #throttle = new Throttle((message) => this.send(message));
   #asked = new Map<string, number>();
+  #measured = new Map<Key, number>();
   #echoes: { told: string; at: number }[] = [];
   #sae = "";
   /** Features whose details were told before they got another name. */
@@ -178,6 +179,16 @@ export class Link {
     this.send({ kind: "feature", sae, id });
   }
 
+  /** Asks how strongly features are known to fire; for those that nobody knew again after a while. */
+  askMaxima(keys: Key[]): void {
+    const now = Date.now();
+    const due = (key: Key) => now - (this.#measured.get(key) ?? Number.NEGATIVE_INFINITY) >= ASK_AGAIN;
+    const asked = keys.filter((key) => this.#store.maximum(key) === null && due(key));
+    if (!asked.length) return;
+    for (const key of asked) this.#measured.set(key, now);
+    this.send({ kind: "maxima", features: asked.map(pairOf) });
+  }
+
   // Steering
 
   steering(): Steer[] {
@@ -209,6 +220,14 @@ export class Link {
 
   askWhy(step: number, tokenId: number | null, exact: boolean): void {
     this.send({ kind: "why", run: this.#store.owner(step), step, token_id: tokenId, exact });
+  }
+
+  /** Asks for the quick part of it, again only if no answer came for a while. */
+  askWhyOnce(step: number, tokenId: number): void {
+    const name = `why ${this.#store.owner(step)} ${step} ${tokenId}`;
+    if (Date.now() - (this.#asked.get(name) ?? Number.NEGATIVE_INFINITY) < ASK_AGAIN) return;
+    this.#asked.set(name, Date.now());
+    this.askWhy(step, tokenId, false);
   }
 
   /** Asks which token a text is. */
@@ -311,6 +330,9 @@ export class Link {
         this.#store.learn(details);
         break;
       }
+      case "maxima":
+        this.#store.learnMaxima(readMaxima(message.maxima));
+        break;
       case "labels":
         this.#rename(readNames(message.labels));
         break;
@@ -371,6 +393,7 @@ export class Link {
     this.#sae = name;
     if (other) {
       this.#asked.clear();
+      this.#measured.clear();
       this.#outdated.clear();
       this.#store.forgetDetails();
     }

@@ -94,10 +94,10 @@ def test_dense_features_are_marked_and_can_be_hidden(bench: Notebook, shot: Call
         if set(ids) & dense
     )
     view.look(step)
-    rows = view.part("firing").get_by_role("button")
+    rows = view.part("firing").locator(".row")
 
     def listed(of: str = "") -> list[int]:
-        found = view.part("firing").locator(f"button{of}").evaluate_all("rows => rows.map(row => row.dataset.value)")
+        found = view.part("firing").locator(f".row{of}").evaluate_all("rows => rows.map(row => row.dataset.value)")
         return [int(key.split(":")[1]) for key in found]
 
     assert listed(".dense") == here

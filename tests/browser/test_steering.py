@@ -24,7 +24,7 @@ def written(bench: Notebook, code: str = MAKE) -> View:
 
 def select(view: View, place: int = 0) -> int:
     """Select a feature from the list of those that fire; give its number."""
-    line = view.part("firing").get_by_role("button").nth(place)
+    line = view.part("firing").locator(".row").nth(place)
     feature = int((line.get_attribute("data-value") or "").split(":")[1])
     line.click()
     view.part("feature-label").wait_for()

@@ -11,6 +11,7 @@ import traitlets
 
 from axon_widget.engine import attribution
 from axon_widget.engine.attribution import Attribution, Share, Why
+from axon_widget.labels import Label
 from axon_widget.trace import Steer
 from axon_widget.widget import AxonWidget
 from tests.unit.fakes import FakeTracer, listening, message, sent, settle, still_works, until, write
@@ -303,6 +304,17 @@ def test_a_feature_can_be_asked_for(widget):
     [answer] = sent(widget, "feature")
     known = {name: answer[name] for name in ("id", "sae", "layer", "label", "source")}
     assert known == {"id": 7, "sae": 1, "layer": 4, "label": "label 7", "source": "a fake"}
+
+
+def test_known_maxima_are_told_of_many_features_at_once(widget, fake):
+    fake.readers[1].labels.get = lambda feature: None if feature == 8 else Label("x", max_activation=feature / 2)
+    message(widget, kind="maxima", features=[[1, 7], [1, 8], [0, 7]])
+    settle(widget)
+    assert sent(widget, "maxima") == [{"kind": "maxima", "maxima": [[1, 7, 3.5], [1, 8, None], [0, 7, None]]}]
+    message(widget, kind="maxima", features=[[2, 7]])
+    settle(widget)
+    assert len(sent(widget, "maxima")) == 1
+    assert widget.error == "There is no SAE 2: there are 2, numbered from 0."
 
 
 def test_selecting_goes_both_ways(widget):
