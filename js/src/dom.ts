@@ -37,6 +37,7 @@ const ICONS = {
   keys: "M1.5 3.5h13v9h-13zM3 5v6h10V5zM4 6h1.5v1.5H4zM6.200 6h1.5v1.5H6.200zM8.4 6h1.5v1.5H8.4zM10.600 6h1.5v1.5h-1.5zM5 8.700h6v1.300H5z",
   end: "M3 2.5v11L9.5 8zM11 3h2v10h-2z",
   pin: "M5.5 1.5h5v1.3l-.8.5v3.4l2.3 2v1.3H8.7V14.5h-1.4V10H4V8.7l2.3-2V3.3l-.8-.5z",
+  loop: "M3 8V4.2h7V2l3.8 3L10 8V5.7H4.5V8zM13 8v3.8H6V14l-3.8-3L6 8v2.3h5.5V8z",
 };
 export type Icon = keyof typeof ICONS;
 

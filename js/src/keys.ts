@@ -27,7 +27,8 @@ export const KEYS: [place: string, keys: [key: string, does: string][]][] = [
       ["↑ ↓", "look at another branch"],
       ["Home", "look at the first token"],
       ["End", "go to the newest token"],
-      ["Space", "replay, pause"],
+      ["Space", "replay, pause; while the model writes: stay at this token"],
+      ["Esc", "follow the run"],
     ],
   ],
   [

@@ -1,11 +1,15 @@
-/** The text as tokens: lit by the selected feature, a way to look at any moment of the run and of its branches. */
-import { button, el, icon, oneLine, write } from "./dom";
+/** The text as tokens: lit by what one chooses, a way to look at any moment of the run and of its branches. */
+import { el, oneLine, write } from "./dom";
 import type { Frame } from "./frame";
+import { litBar } from "./lit-bar";
 import type { Player } from "./player";
 import type { Panel } from "./prompt";
 import type { Store, Track } from "./store";
 import type { Tip } from "./tip";
-import { describe, markToken, tokenSpan } from "./token";
+import { markToken } from "./token";
+import { type Cell, TokenRow } from "./token-row";
+import { describe } from "./token-tip";
+import { transportPanel } from "./transport";
 import type { Link } from "./wire";
 
 const ENDINGS: Record<string, string> = {
@@ -15,19 +19,10 @@ const ENDINGS: Record<string, string> = {
   stopped: "stopped",
   error: "ended by an error",
 };
+const EMPTY = "The text appears here, token by token.";
 /** The share of a row a branch may be pushed in, and the pixels its first line is to have. */
 const MOST_INDENT = 0.7;
 const LEAST_ROOM = 220;
-
-interface Row {
-  element: HTMLElement;
-  letter: HTMLButtonElement;
-  text: HTMLElement;
-  fork: HTMLElement;
-  ending: HTMLElement;
-  compare: HTMLButtonElement;
-  spans: Map<number, HTMLElement>;
-}
 
 export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, live: boolean): Panel {
   const strip = el("div", {
@@ -39,47 +34,33 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
       "aria-label": "Tokens: left and right arrow look at any of them, up and down at another branch",
     },
   });
-  const replay = button("play", "play", "", "Replay token by token", () => player.toggle());
-  const newest = button("newest", "end", "", "Go to the newest token (Esc)", () => store.look(null));
-  const where = el("span", { class: "where", axon: "cursor" });
+  const transport = transportPanel(store, player);
+  const lit = litBar(store, () => update());
   const element = el(
     "div",
     { class: "lines" },
-    el("div", { class: "transport" }, replay, newest, where),
+    el("div", { class: "lines-bar" }, transport.element, lit.element),
     strip,
   );
+  // One token at a time is the one looked at: its mark moves, so that no other needs a name.
+  const here = `axon-token-${Math.random().toString(36).slice(2)}`;
 
   let tree = -1;
-  let rows = new Map<number, Row>();
+  let rows = new Map<number, TokenRow>();
   let marked: HTMLElement | null = null;
   let scrolled = "";
+  let lightState = "";
+  let markState: unknown[] = [];
+  let indented = "";
+  let size = { width: 0, height: 0 };
 
-  const makeRow = (track: Track): Row => {
-    const letter = el("button", {
-      class: "letter",
-      axon: "track",
-      attrs: { type: "button" },
-    });
-    letter.addEventListener("click", () => store.visit(track.run));
-    const compare = el("button", {
-      class: "versus",
-      axon: "compare",
-      text: "vs",
-      attrs: { type: "button" },
-    });
-    compare.addEventListener("click", () => link.compare(store.run, track.run));
-    const fork = el("span", { class: "fork", text: "↳ ", attrs: { "aria-hidden": "true" } });
-    const ending = el("span", { class: "ending" });
-    const text = el("div", { class: "track-text" }, fork, ending);
-    const row = el(
-      "div",
-      { class: "track", attrs: { role: "group", "data-run": String(track.run) } },
-      letter,
-      compare,
-      text,
-    );
-    strip.append(row);
-    return { element: row, letter, text, fork, ending, compare, spans: new Map() };
+  const makeRow = (track: Track): TokenRow => {
+    const row = new TokenRow(track.run);
+    row.letter.addEventListener("click", () => store.visit(track.run));
+    row.compare.addEventListener("click", () => link.compare(store.run, track.run));
+    rows.set(track.run, row);
+    strip.append(row.element);
+    return row;
   };
 
   const update = () => {
@@ -91,58 +72,41 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
       strip.replaceChildren();
     }
     strip.classList.toggle("many", tracks.length > 1);
+    const fresh: Cell[] = [];
     for (const track of tracks) {
       const row = rows.get(track.run) ?? makeRow(track);
-      rows.set(track.run, row);
-      fill(row, track);
+      fresh.push(...row.fill(track));
+      name(row, track);
     }
-    if (!rows.size)
-      strip.replaceChildren(el("span", { class: "ending", text: "The text appears here, token by token." }));
-    light();
-    if (tracks.length > 1) indent(tracks);
+    if (!rows.size) strip.replaceChildren(el("span", { class: "ending", text: EMPTY }));
+    light(fresh);
+    doubt(fresh);
+    indent(tracks);
     mark();
-    const shown = store.tokens().length;
-    replay.disabled = shown < 2;
-    newest.disabled = store.cursor === null;
-    sign();
+    transport.update();
+    lit.update();
+    tell();
   };
 
-  /** The run's own tokens: what is common with its parent stands there. */
-  const fill = (row: Row, track: Track) => {
-    const frames = track.frames.filter(
-      (frame): frame is Frame => frame !== undefined && !frame.special && frame.step >= track.from,
-    );
-    if (row.spans.size > frames.length) {
-      for (const span of row.spans.values()) span.remove();
-      row.spans.clear();
-    }
-    frames.forEach((frame, place) => {
-      if (row.spans.has(frame.step)) return;
-      const span = tokenSpan(frame);
-      if (frame.step === track.from && track.token !== null) span.classList.add("put");
-      row.spans.set(frame.step, span);
-      // A late frame takes its place among those that are there; before all stands the fork.
-      row.text.insertBefore(span, row.text.children[place + 1] ?? row.ending);
-    });
-    for (const frame of frames) {
-      const span = row.spans.get(frame.step);
-      if (span) markToken(span, frame, store);
-    }
+  const name = (row: TokenRow, track: Track) => {
     const looked = track.run === store.run;
-    const name = store.title(track.run);
-    const empty = track.parent === null && !frames.length;
-    write(row.ending, empty ? "The text appears here, token by token." : (ENDINGS[track.finish] ?? ""));
+    const title = store.title(track.run);
+    const empty = track.parent === null && !row.cells.size;
+    const state = [looked, title, story(track), track.finish, empty, store.title(store.run)].join();
+    if (row.state === state) return;
+    row.state = state;
+    write(row.ending, empty ? EMPTY : (ENDINGS[track.finish] ?? ""));
     if (looked) row.ending.dataset.axon = "finish";
     else delete row.ending.dataset.axon;
     row.fork.hidden = track.parent === null;
-    write(row.letter, name);
+    write(row.letter, title);
     row.letter.setAttribute("aria-pressed", String(looked));
     row.letter.title = story(track);
-    row.letter.setAttribute("aria-label", `Branch ${name}: ${story(track)}`);
-    row.element.setAttribute("aria-label", `branch ${name}`);
+    row.letter.setAttribute("aria-label", `Branch ${title}: ${story(track)}`);
+    row.element.setAttribute("aria-label", `branch ${title}`);
     row.element.classList.toggle("looked", looked);
     row.compare.style.visibility = live && !looked ? "" : "hidden";
-    row.compare.title = `Compare ${store.title(store.run)} with ${name}`;
+    row.compare.title = `Compare ${store.title(store.run)} with ${title}`;
     row.compare.setAttribute("aria-label", row.compare.title);
   };
 
@@ -153,50 +117,55 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
     return `${how}, from token ${track.from} of ${parent}`;
   };
 
-  let playing = false;
-  const sign = () => {
-    if (player.playing === playing) return;
-    playing = player.playing;
-    const title = playing ? "Pause" : "Replay token by token";
-    replay.replaceChildren(icon(playing ? "pause" : "play"));
-    replay.setAttribute("aria-label", title);
-    replay.title = title;
+  const cells = (): Cell[] => [...rows.values()].flatMap((row) => [...row.cells.values()]);
+
+  const light = (fresh: Cell[]) => {
+    const { by, state, heat } = lit.light();
+    element.dataset.lit = by;
+    for (const cell of state === lightState ? fresh : cells()) {
+      const amount = heat(cell.frame).toFixed(3);
+      if (cell.heat === amount) continue;
+      cell.heat = amount;
+      cell.span.style.setProperty("--heat", amount);
+    }
+    lightState = state;
   };
 
-  const light = () => {
-    const key = store.selectedKey;
-    const peak = key ? (store.node(key)?.peak ?? 0) : 0;
-    for (const track of store.tracks)
-      for (const [step, span] of rows.get(track.run)?.spans ?? []) {
-        const share = key && peak > 0 ? store.activation(track.frames[step], key) / peak : 0;
-        const heat = share > 0 ? Math.min(0.2 + 0.8 * share, 1).toFixed(3) : "0";
-        if (span.dataset.heat === heat) continue;
-        span.dataset.heat = heat;
-        span.style.setProperty("--heat", heat);
-      }
+  const doubt = (fresh: Cell[]) => {
+    const state = [store.saes, store.selected?.sae];
+    const same = state.every((one, place) => one === markState[place]);
+    for (const { span, frame } of same ? fresh : cells()) markToken(span, frame, store);
+    markState = state;
   };
 
   const mark = () => {
     const at = store.frame();
-    strip.classList.toggle("past", store.cursor !== null);
-    for (const [run, row] of rows)
-      for (const [step, other] of row.spans) {
-        const aside = rows.size > 1 && store.owner(step) !== run;
-        other.classList.toggle("aside", aside);
-        other.classList.toggle("later", !aside && at !== null && step > at.step);
-      }
-    const span = at ? (rows.get(at.run)?.spans.get(at.step) ?? null) : null;
+    // What the run looked at shares with others belongs to it up to where it left them.
+    const ends = new Map<number, number>();
+    let end = Number.POSITIVE_INFINITY;
+    for (let track = store.tracks.find(({ run }) => run === store.run); track; ) {
+      ends.set(track.run, end);
+      end = Math.min(end, track.from);
+      const { parent } = track;
+      track = parent === null ? undefined : store.tracks.find(({ run }) => run === parent);
+    }
+    for (const [run, row] of rows) {
+      row.mark("aside", ends.get(run) ?? 0);
+      row.mark("later", store.cursor === null ? Number.POSITIVE_INFINITY : store.cursor + 1);
+    }
+    const span = at ? (rows.get(at.run)?.cells.get(at.step)?.span ?? null) : null;
     if (span !== marked) {
       marked?.removeAttribute("aria-selected");
+      marked?.removeAttribute("id");
       span?.setAttribute("aria-selected", "true");
+      if (span) span.id = here;
       marked = span;
+      if (span) strip.setAttribute("aria-activedescendant", here);
+      else strip.removeAttribute("aria-activedescendant");
     }
-    const frames = store.tokens();
-    const place = at ? frames.indexOf(at) + 1 : 0;
-    write(where, frames.length ? `${place} / ${frames.length}` : "");
-    const end = at ? rows.get(at.run)?.ending : null;
-    const aim = store.cursor === null && end?.textContent ? end : span;
-    if (aim) scroll(aim, [at?.run, at?.step, store.cursor, strip.clientHeight, end?.textContent].join());
+    const ending = at ? rows.get(at.run)?.ending : null;
+    const aim = store.cursor === null && ending?.textContent ? ending : span;
+    if (aim) scroll(aim, [at?.run, at?.step, store.cursor, size.height, ending?.textContent].join());
   };
 
   /** Only the strip itself scrolls: the notebook must stay where it is. */
@@ -211,22 +180,77 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
 
   /** A branch begins under the token it goes on from. */
   const indent = (tracks: Track[]) => {
-    for (const track of tracks) {
-      const row = rows.get(track.run);
-      if (!row || track.parent === null) continue;
-      const before = rows.get(store.ownerIn(track.parent, track.from - 1))?.spans.get(track.from - 1);
-      const boxes = before?.getClientRects();
-      const box = boxes?.[boxes.length - 1];
-      const own = row.text.getBoundingClientRect();
-      const wish = box ? box.right - own.left : 0;
+    const forks = tracks.flatMap(({ run, parent, from }) => {
+      const row = parent === null ? undefined : rows.get(store.ownerIn(parent, from - 1));
+      const before = row?.cells.get(from - 1);
+      return row && before ? [{ run, row, before }] : [];
+    });
+    // Tokens before a fork stay where they are until the lines break elsewhere.
+    const state = [size.width, ...forks.map(({ run, row }) => `${run} ${row.cells.size}`)].join();
+    if (state === indented) return;
+    indented = state;
+    for (const { run, before } of forks) {
+      const text = rows.get(run)?.text;
+      if (!text) continue;
+      const boxes = before.span.getClientRects();
+      const own = text.getBoundingClientRect();
+      const wish = (boxes[boxes.length - 1]?.right ?? own.left) - own.left;
       const wide = Math.round(Math.max(Math.min(wish, MOST_INDENT * own.width, own.width - LEAST_ROOM), 0));
-      row.text.style.textIndent = `${wide}px`;
+      text.style.textIndent = `${wide}px`;
     }
   };
 
+  // What is said of a token: of the one under the pointer, or, by keys, of the one looked at
+  let byKeys = false;
+  let told: HTMLElement | null = null;
+
+  const tellOf = (span: HTMLElement | null) => {
+    const frame = span ? frameOf(span) : undefined;
+    if (!span || !frame) {
+      if (told) tip.hide();
+      told = null;
+      return;
+    }
+    // Of a long token the part that can be seen must stay free.
+    const [box, own] = [strip.getBoundingClientRect(), span.getBoundingClientRect()];
+    const [top, bottom] = [Math.max(own.top, box.top), Math.min(own.bottom, box.bottom)];
+    if (top >= bottom) return tellOf(null);
+    told = span;
+    const left = span.getClientRects()[0]?.left ?? own.left;
+    tip.beside({ left, right: own.right, top, bottom }, ...describe(frame, store));
+  };
+
+  const tell = () => {
+    if (byKeys) tellOf(player.moving ? null : marked);
+    else if (told && !told.isConnected) tellOf(null);
+  };
+
+  const frameOf = (span: HTMLElement): Frame | undefined => {
+    const place = placeOf(span);
+    return place ? rows.get(place.run)?.cells.get(place.step)?.frame : undefined;
+  };
+
+  strip.addEventListener("pointerover", (event) => {
+    byKeys = false;
+    tellOf(spanOf(event.target));
+  });
+  strip.addEventListener("pointerleave", () => {
+    byKeys = false;
+    tellOf(null);
+  });
+  strip.addEventListener("focus", () => {
+    byKeys = strip.matches(":focus-visible");
+    tell();
+  });
+  strip.addEventListener("blur", () => {
+    byKeys = false;
+    tellOf(null);
+  });
+  strip.addEventListener("scroll", () => tellOf(told));
+
   strip.addEventListener("click", (event) => {
     if (event.target instanceof Element && event.target.closest("button")) return;
-    const place = placeOf(event.target);
+    const place = placeOf(spanOf(event.target));
     if (place) store.visit(place.run === store.owner(place.step) ? store.run : place.run, place.step);
     // Beside the text: back to following the run.
     else store.look(null);
@@ -238,32 +262,34 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
       ArrowRight: () => store.move(1),
       Home: () => store.look(0),
       End: () => store.look(null),
-      Escape: () => store.look(null),
       " ": () => player.toggle(),
     };
+    if (store.cursor !== null || told)
+      actions.Escape = () => {
+        tellOf(null);
+        store.look(null);
+      };
     if (rows.size > 1) Object.assign(actions, { ArrowUp: () => turn(-1), ArrowDown: () => turn(1) });
     const action = actions[event.key];
     if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     event.stopPropagation();
+    byKeys = event.key !== "Escape" && event.key !== " ";
     action();
+    tell();
   });
   const turn = (by: number) => {
     const { tracks } = store;
-    const next = tracks[tracks.findIndex(({ run }) => run === store.run) + by];
+    const at = tracks.findIndex(({ run }) => run === store.run);
+    const next = tracks[(at + by + tracks.length) % tracks.length];
     if (next) store.visit(next.run);
   };
-  strip.addEventListener("pointerover", (event) => {
-    const place = placeOf(event.target);
-    const frame = place ? store.tracks.find(({ run }) => run === place.run)?.frames[place.step] : undefined;
-    if (!frame || !(event.target instanceof Element)) return tip.hide();
-    const box = (event.target.closest("[data-step]") ?? event.target).getClientRects()[0];
-    if (box) tip.show(box.left, box.top - 8, ...describe(frame, store));
-  });
-  strip.addEventListener("pointerleave", () => tip.hide());
-  const offPlayer = player.onChange(update);
+
   // Where a branch begins hangs on where the lines break.
-  const sizes = new ResizeObserver(() => update());
+  const sizes = new ResizeObserver(() => {
+    size = { width: strip.clientWidth, height: strip.clientHeight };
+    update();
+  });
   sizes.observe(strip);
 
   return {
@@ -271,12 +297,15 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
     update,
     dispose() {
       sizes.disconnect();
-      offPlayer();
+      transport.dispose?.();
     },
   };
 }
 
-function placeOf(target: EventTarget | null): { run: number; step: number } | null {
-  const data = target instanceof Element ? target.closest<HTMLElement>("[data-step]")?.dataset : undefined;
-  return data?.step === undefined ? null : { run: Number(data.run), step: Number(data.step) };
+function spanOf(target: EventTarget | null): HTMLElement | null {
+  return target instanceof Element ? target.closest<HTMLElement>("[data-step]") : null;
+}
+
+function placeOf(span: HTMLElement | null): { run: number; step: number } | null {
+  return span ? { run: Number(span.dataset.run), step: Number(span.dataset.step) } : null;
 }

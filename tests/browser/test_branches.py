@@ -184,7 +184,7 @@ def test_a_branch_begins_under_the_token_it_goes_on_from_at_any_width(bench: Not
     })()"""
     indents = []
     try:
-        for width in (SIZE["width"], 700, SIZE["width"]):
+        for width in (SIZE["width"], 600, SIZE["width"]):
             bench.page.set_viewport_size({**SIZE, "width": width})
             view.until(f"Math.abs({gap}) < 4")
             indents.append(view.root.evaluate("root => root.querySelectorAll('.track-text')[1].style.textIndent"))

@@ -104,9 +104,9 @@ def test_features_tell_all_and_what_needs_a_kernel_is_absent(view: View) -> None
     ):
         assert view.part(name).count() == 0, name
     assert view.part("tab-why").is_hidden()
-    # The one slider that is left needs no kernel.
+    # The sliders that are left need no kernel.
     sliders = view.root.get_by_role("slider")
-    assert [slider.get_attribute("data-axon") for slider in sliders.all()] == ["edges-least"]
+    assert [slider.get_attribute("data-axon") for slider in sliders.all()] == ["edges-least", "scrubber"]
 
 
 def test_what_was_steered_is_marked(view: View, bench: Notebook, shot: Callable[..., None]) -> None:
