@@ -84,6 +84,8 @@ class Conversation:
                 self._send(told)
         elif kind == "poll":
             self._tell_missed(_part(message, "seen", int))
+        elif kind == "reload":
+            widget.reload()
         elif kind == "pull":
             number, start = _part(message, "run", int), _part(message, "from", int)
             run = self._tree.numbered(number)

@@ -161,6 +161,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         self._read: tuple[str, tuple[SAEOrigin, ...]] | None = None  # the model and the SAEs that runs are of
         self._placing: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map}
         self._labelled = labels is not False
+        self._make: Callable[[Any], Tracer] | None = None
         self._session = Session(self)
         self._naming = Naming(self._session, self._on_names)
         self._conversation = Conversation(self, self._session, self._tree, (*_SETTINGS, "reconstruct"))
@@ -196,8 +197,21 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
 
             return Tracer.load(model, sae, labels=labels, progress=report, **self._placing)
 
+        self._make = make
+        self.reload()
+
+    def reload(self) -> None:
+        """Load again what was to be loaded last, as when that failed and the network is back.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was to be loaded: the widget was made with a tracer.
+        """
+        if self._make is None:
+            raise RuntimeError("There is nothing to load again: this widget was made with a tracer.")
         self.error = ""
-        self._session.load(make)
+        self._session.load(self._make)
 
     def generate(self, prompt: str | None = None, **settings: Any) -> None:
         """Write on from a prompt, in the background.

@@ -1,6 +1,6 @@
 /** What can be done at the token looked at: go on from here, put another token in, ask why. */
 import { el, likelihood, oneLine, pickable, rows, showToken, write } from "./dom";
-import { type Panel, readStatus } from "./prompt";
+import type { Panel } from "./prompt";
 import type { Store } from "./store";
 import { tokenField } from "./token-field";
 import type { Link } from "./wire";
@@ -59,7 +59,7 @@ export function actPanel(link: Link, store: Store, askWhy: () => void): Panel {
   };
   const update = () => {
     const frame = store.frame();
-    const { word: state } = readStatus(link.trait("status"));
+    const { word: state } = link.status();
     const busy = state !== "idle";
     // Chips that change with every token could not be hit anyway.
     const following = (state === "running" || state === "stopping") && store.cursor === null;

@@ -1,7 +1,7 @@
 /** Asks why: quickly while the look moves, exactly once it rests. At most one question waits for its answer. */
 import { showToken } from "./dom";
 import { type Key, keyOf } from "./frame";
-import { readStatus } from "./prompt";
+import { readStatus } from "./state-word";
 import type { Effects, Store, Why } from "./store";
 import type { Link } from "./wire";
 
@@ -131,7 +131,7 @@ export class Asker {
       // Whoever has moved on waits for no exact answer; what is asked in passing waits its turn.
       const goes = same ? exact && !waiting.exact : exact || waiting.exact;
       if (!goes) {
-        this.#later(same && exact ? LOST : REST);
+        this.#later(same && exact ? LOST - (now - waiting.at) : REST);
         return;
       }
     }

@@ -6,7 +6,6 @@ import { edgeTip, nodeTip } from "./graph-tip";
 import type { Body } from "./layout";
 import { legendPanel } from "./legend";
 import { lookOf } from "./look";
-import { readStatus } from "./prompt";
 import { GraphScene, type Target } from "./scene";
 import type { SeenEdge, SeenNode } from "./scene-seen";
 import type { Store } from "./store";
@@ -137,13 +136,14 @@ export class GraphPanel {
   }
 
   #say(): void {
-    const { word, sentence } = readStatus(this.#link.trait("status"));
+    const { word, sentence } = this.#link.status();
     const empty = this.#store.moment().nodes.size === 0;
     let note = this.#trouble;
     if (!note && empty) {
       if (word === "loading") note = sentence ? `Loading ${sentence}` : "Loading the model…";
       else if (word === "running") note = "Reading the prompt…";
-      else if (word === "failed") note = "Nothing is loaded.";
+      else if (word === "failed") note = "Nothing is loaded: try again, or choose another model above.";
+      else if (word === "closed") note = "This widget is closed.";
       else note = "Press Generate: every feature that fires appears here.";
     }
     this.#note.hidden = note === "";

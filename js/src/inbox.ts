@@ -61,6 +61,11 @@ export class Inbox {
     this.#plan();
   }
 
+  /** Asks at once. */
+  check(): void {
+    this.#ask();
+  }
+
   /** Notes that something arrived; false where it had arrived before. */
   take(sent: unknown): boolean {
     const n = whole(sent);

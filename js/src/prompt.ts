@@ -16,15 +16,6 @@ export interface PromptActions {
   tools: HTMLElement[];
 }
 
-/** The state word of the status trait and the sentence behind it. */
-export function readStatus(value: unknown): { word: string; sentence: string } {
-  const status = text(value);
-  const colon = status.indexOf(":");
-  return colon < 0
-    ? { word: status.trim() || "idle", sentence: "" }
-    : { word: status.slice(0, colon).trim(), sentence: status.slice(colon + 1).trim() };
-}
-
 export function promptPanel(link: Link, live: boolean, actions: PromptActions): Panel {
   const name = el("span", { class: "model", axon: "model" });
   const rest = el("span", { class: "about" });
@@ -91,7 +82,7 @@ export function promptPanel(link: Link, live: boolean, actions: PromptActions): 
   const element = el("header", { class: "header" }, title, row, tools, ...(menu ? [menu.element] : []));
 
   const state = () => {
-    const { word } = readStatus(link.trait("status"));
+    const { word } = link.status();
     const busy = word === "running" || word === "stopping";
     generate.disabled = busy || word === "closed";
     stop.disabled = !(word === "running" || word === "loading");

@@ -1,7 +1,8 @@
 /** What the person should know right now: state, loading progress, which model stands in, errors. */
 import { button, el, short, write } from "./dom";
 import { readInfo, text } from "./frame";
-import { type Panel, readStatus } from "./prompt";
+import type { Panel } from "./prompt";
+import { SENTENCES } from "./state-word";
 import { statsLine } from "./stats";
 import type { Store } from "./store";
 import { beyond, little } from "./token";
@@ -14,7 +15,7 @@ export function statusPanel(link: Link, store: Store, live: boolean): Panel {
   const meter = el("span", { class: "meter", attrs: { "aria-hidden": "true" } }, bar);
   const state = el(
     "div",
-    { class: "state", axon: "status", attrs: { role: "status" } },
+    { class: "state", axon: "status" },
     el("span", { class: "lamp" }),
     word,
     sentence,
@@ -34,19 +35,29 @@ export function statusPanel(link: Link, store: Store, live: boolean): Panel {
   const stats = statsLine(store);
   const line = el("div", { class: "state-line" }, state, cares, stats.element);
   const notice = el("div", { class: "notice", axon: "fallback" });
+  const spoken = el("p", { class: "spoken", axon: "spoken", attrs: { role: "status" } });
   const message = el("span", { class: "message" });
+  const again = el("button", {
+    class: "text-button strong",
+    axon: "reload",
+    text: "Try again",
+    title: "Load the model again",
+    attrs: { type: "button" },
+  });
+  again.addEventListener("click", () => link.send({ kind: "reload" }));
   let dismissed = "";
   const error = el("div", { class: "error", axon: "error", attrs: { role: "alert" } }, message);
   error.append(
+    again,
     button("dismiss", "close", "", "Dismiss this message", () => {
       dismissed = message.textContent ?? "";
       error.hidden = true;
     }),
   );
-  const element = el("div", { class: "notices" }, line, notice, error);
+  const element = el("div", { class: "notices" }, line, notice, error, spoken);
 
   const update = () => {
-    const status = readStatus(link.trait("status"));
+    const status = link.status();
     const fallback = readInfo(link.trait("info"))?.fallback ?? "";
     // The idle state repeats why another model is used: once is enough.
     const same =
@@ -54,7 +65,11 @@ export function statusPanel(link: Link, store: Store, live: boolean): Panel {
       (fallback.includes(status.sentence) || (status.word === "idle" && fallback !== ""));
     state.dataset.state = status.word;
     write(word, status.word);
-    write(sentence, same ? "" : status.sentence);
+    const more = same ? "" : status.sentence || (SENTENCES[status.word] ?? "");
+    write(sentence, more);
+    // Read aloud once for each state: not each percent of a load.
+    write(spoken, [status.word, more.replace(/\d[\d.,]* ?(%|[kMG]?B\b).*/, "")].filter(Boolean).join(": "));
+    again.hidden = status.word !== "failed";
     const percent = /(\d+(?:\.\d+)?)\s*%/.exec(status.sentence)?.[1];
     meter.hidden = status.word !== "loading";
     meter.classList.toggle("unknown", percent === undefined);
@@ -68,6 +83,7 @@ export function statusPanel(link: Link, store: Store, live: boolean): Panel {
       state.dataset.state = "saved";
       write(word, "saved run");
       write(sentence, "to look at: there is no model behind it");
+      write(spoken, "");
     }
     warn();
     stats.update();

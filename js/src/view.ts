@@ -10,7 +10,7 @@ import { keyHelp, watchKeys } from "./keys";
 import { layersPanel } from "./layers";
 import { pane } from "./pane";
 import { Player } from "./player";
-import { type Panel, promptPanel, readStatus } from "./prompt";
+import { type Panel, promptPanel } from "./prompt";
 import { sidePanel } from "./side";
 import { statusPanel } from "./status";
 import { steeringPanel } from "./steering";
@@ -33,7 +33,7 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
   });
   if (!live) root.classList.add("saved-run");
   const tip = new Tip(root);
-  const player = new Player(store, () => readStatus(link.trait("status")).word === "running");
+  const player = new Player(store, () => link.status().word === "running");
   const graph = new GraphPanel(link, store, tip, live);
   const side = sidePanel(link, store, live);
   const controls = controlsPanel(link, live);

@@ -22,7 +22,9 @@ import {
 } from "./frame";
 import { Gaps } from "./gaps";
 import { Inbox } from "./inbox";
+import { Pulse } from "./pulse";
 import { Questions } from "./questions";
+import { readStatus, SILENT, type Status } from "./state-word";
 import type { Marks, Store } from "./store";
 import { Throttle } from "./throttle";
 
@@ -66,6 +68,9 @@ export class Link {
   #sae = "";
   /** Features whose details were told before they got another name. */
   #outdated = new Set<Key>();
+  #pulse = new Pulse(() => this.#stand());
+  /** Who wants to know how things stand. */
+  #standing = new Set<() => void>();
   #questions = new Questions((message) => this.send(message));
   #similar = { of: "", nodes: 0, at: Number.NEGATIVE_INFINITY };
   #similarLater: ReturnType<typeof setTimeout> | undefined;
@@ -76,7 +81,10 @@ export class Link {
     this.#store = store;
     this.#gaps = new Gaps(store, (gap) => this.send({ kind: "pull", ...gap }));
     this.#inbox = new Inbox(
-      (seen) => this.#say({ kind: "poll", seen }),
+      (seen) => {
+        this.#pulse.asked();
+        this.#say({ kind: "poll", seen });
+      },
       () => AT_WORK.test(text(this.trait("status"))),
       (content) => this.#hear(content),
     );
@@ -91,6 +99,12 @@ export class Link {
     this.#listen("change:_selection", () => this.#follow());
     this.#listen("change:info", () => this.#know());
     this.#listen("change:steering", () => this.#name());
+    // As ipywidgets says it.
+    for (const name of ["comm_live_update", "comm:close"])
+      this.#listen(name, () => {
+        this.#pulse.doubt();
+        this.#inbox.check();
+      });
     this.#off.push(this.#store.subscribe((change) => this.#gaps.watch(change)));
     this.#take([this.#model.get("step")]);
     this.#follow();
@@ -102,6 +116,7 @@ export class Link {
     clearTimeout(this.#similarLater);
     this.#gaps.dispose();
     this.#inbox.dispose();
+    this.#pulse.dispose();
     this.#throttle.dispose();
   }
 
@@ -112,9 +127,21 @@ export class Link {
   /** Runs `callback` whenever one of the traits changes; the result ends that. */
   onTraits(names: string[], callback: () => void): () => void {
     for (const name of names) this.#model.on(`change:${name}`, callback);
+    if (names.includes("status")) this.#standing.add(callback);
     return () => {
+      this.#standing.delete(callback);
       for (const name of names) this.#model.off(`change:${name}`, callback);
     };
+  }
+
+  /** The status trait, as far as somebody still answers for it. */
+  status(): Status {
+    const status = readStatus(this.trait("status"));
+    return this.#pulse.lost && status.word !== "closed" ? SILENT : status;
+  }
+
+  #stand(): void {
+    for (const callback of [...this.#standing]) callback();
   }
 
   send(content: Message): void {
@@ -294,6 +321,7 @@ export class Link {
   // What Python says
 
   receive(content: unknown): void {
+    this.#pulse.heard();
     const message = record(content);
     if (message?.kind === "missed") this.#inbox.answer(message);
     else if (this.#inbox.take(message?.sent)) this.#hear(message);

@@ -43,6 +43,12 @@ def steps(widget, run):
     return [f["step"] for part in sent(widget, "steps") if part["run"] == run for f in part["steps"]]
 
 
+def test_a_widget_that_was_made_with_a_tracer_has_nothing_to_load_again(widget):
+    message(widget, kind="reload")
+    assert "made with a tracer" in widget.error
+    still_works(widget)
+
+
 # What was written
 
 

@@ -14,6 +14,7 @@ from axon_widget.engine.loading import EMBEDDED_HOOK
 from axon_widget.engine.tracer import Tracer
 from axon_widget.widget import AxonWidget
 from tests.unit import tiny
+from tests.unit.fakes import message
 
 HOOK = "blocks.1.hook_resid_pre"
 
@@ -182,6 +183,21 @@ def test_the_widget_says_it_and_then_loads_another(tiny_model, tmp_path):
         widget.generate(tiny.PROMPT, max_tokens=3)
         widget.wait(60)
         assert widget.error == ""
+    finally:
+        widget.close()
+
+
+def test_what_failed_to_load_is_loaded_again_where_the_view_asks_for_it(tiny_model, tmp_path):
+    widget = AxonWidget(model=str(tiny_model), sae=str(tmp_path / "late"))
+    try:
+        with pytest.raises(RuntimeError, match="no SAE"):
+            widget.wait(60)
+        assert widget.status.startswith("failed: ")
+        tiny.save_sae(tmp_path / "late", HOOK)
+        message(widget, kind="reload")
+        widget.wait(60)
+        assert (widget.status, widget.error) == ("idle", "")
+        assert widget.info["model"] == str(tiny_model)
     finally:
         widget.close()
 
