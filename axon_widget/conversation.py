@@ -138,12 +138,12 @@ class Conversation:
         outbox = self._widget.outbox
         missed = outbox.since(seen)
         if missed is None:
-            missed = Missed([], outbox.traits(), outbox.count, False)
+            missed = Missed([], [], outbox.traits(), outbox.count, False)
             for told in wire.snapshot(self._tree.runs):
                 self._send(told)
         if missed.traits:
             self._widget.send_state(missed.traits)
-        self._send(wire.missed(seen, missed))
+        self._widget.send(wire.missed(seen, missed), [part for parts in missed.buffers for part in parts])
 
     def _steer(self, message: dict[str, Any]) -> None:
         sae, feature = _part(message, "sae", int), _part(message, "id", int)

@@ -596,7 +596,8 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
             super().send_state(key)
 
     def _send(self, msg: wire.Message, buffers: Any = None) -> None:
-        self.outbox.send(msg, lambda numbered: super(AxonWidget, self)._send(numbered, buffers))
+        deliver: Any = super()._send  # pyright: ignore[reportUnknownVariableType]
+        self.outbox.send(msg, buffers, deliver)
 
     def _sampling(self) -> Sampling:
         from axon_widget.engine.sampling import Sampling

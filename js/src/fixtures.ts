@@ -1,4 +1,5 @@
 /** Small runs for the tests. */
+import type { Callback } from "./wire";
 
 export interface Spec {
   features?: [id: number, activation: number, label?: string, sae?: number][];
@@ -58,23 +59,23 @@ export class FakeModel {
     },
   };
   sent: Record<string, unknown>[] = [];
-  listeners = new Map<string, Set<(message: unknown) => void>>();
+  listeners = new Map<string, Set<Callback>>();
 
   get(name: string): unknown {
     return this.traits[name];
   }
-  on(name: string, callback: (message: unknown) => void): void {
+  on(name: string, callback: Callback): void {
     const callbacks = this.listeners.get(name) ?? new Set();
     this.listeners.set(name, callbacks.add(callback));
   }
-  off(name: string, callback: (message: unknown) => void): void {
+  off(name: string, callback: Callback): void {
     this.listeners.get(name)?.delete(callback);
   }
   send(content: Record<string, unknown>): void {
     this.sent.push(content);
   }
-  tell(message: unknown): void {
-    for (const callback of this.listeners.get("msg:custom") ?? []) callback(message);
+  tell(message: unknown, buffers: unknown[] = []): void {
+    for (const callback of this.listeners.get("msg:custom") ?? []) callback(message, buffers);
   }
   change(name: string, value: unknown): void {
     this.traits[name] = value;

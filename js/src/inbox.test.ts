@@ -1,5 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FakeModel, rawFrame } from "./fixtures";
+import { Inbox } from "./inbox";
+import { bytes } from "./loose";
 import { Store } from "./store";
 import { Link } from "./wire";
 
@@ -204,6 +206,33 @@ describe("where nothing arrives by itself", () => {
     vi.advanceTimersByTime(1);
     expect(store.frames.length).toBe(2);
     expect(polls().length).toBe(2);
+  });
+
+  it("gives each message its own buffers, of whatever kind the host makes them", () => {
+    const packet = new Uint8Array([9, 9, 1, 2, 3, 4, 5, 9]);
+    const got: unknown[] = [];
+    const inbox = new Inbox(
+      () => {},
+      () => false,
+      (content, buffers) => got.push([content, buffers.map((part) => [...(bytes(part) ?? [])])]),
+    );
+    inbox.start(4);
+    const messages = [
+      [5, "a", 2],
+      [6, "b", 0],
+      [7, "c", 1],
+    ];
+    const buffers = [packet.slice(2, 4).buffer, packet.subarray(4, 5), new DataView(packet.buffer, 5, 2)];
+    inbox.answer({ after: 4, last: 7, messages }, buffers);
+    vi.advanceTimersByTime(1);
+    const told = [
+      ["a", [[1, 2], [3]]],
+      ["b", []],
+      ["c", [[4, 5]]],
+    ];
+    expect(got).toEqual(told);
+    expect(bytes("text")).toBeNull();
+    inbox.dispose();
   });
 
   it("leaves alone what answers another page, which had seen more", () => {

@@ -5,6 +5,7 @@
 import { list, number, whole } from "./loose";
 
 type Message = Record<string, unknown>;
+type Receive = (content: unknown, buffers: unknown[]) => void;
 
 /** A trait's value may arrive a little after a message that was sent later. */
 const OVERTAKEN = 250;
@@ -22,7 +23,7 @@ const HABIT = 10_000;
 export class Inbox {
   #poll: (seen: number) => void;
   #busy: () => boolean;
-  #receive: (content: unknown) => void;
+  #receive: Receive;
   /** All up to this number has arrived; null where nothing is numbered. */
   #seen: number | null = null;
   #ahead = new Set<number>();
@@ -38,7 +39,7 @@ export class Inbox {
    * `poll` asks Python for all that came after a number, `busy` tells whether it is at work, and `receive` takes what
    * did not arrive by itself.
    */
-  constructor(poll: (seen: number) => void, busy: () => boolean, receive: (content: unknown) => void) {
+  constructor(poll: (seen: number) => void, busy: () => boolean, receive: Receive) {
     this.#poll = poll;
     this.#busy = busy;
     this.#receive = receive;
@@ -80,20 +81,23 @@ export class Inbox {
   }
 
   /** Hears an answer, once what was sent before it has settled. */
-  answer(message: Message): void {
-    setTimeout(() => this.#answer(message), 0);
+  answer(message: Message, buffers: unknown[]): void {
+    setTimeout(() => this.#answer(message, buffers), 0);
   }
 
-  #answer(message: Message): void {
+  #answer(message: Message, buffers: unknown[]): void {
     const [after, last] = [whole(message.after), whole(message.last)];
     // Another page asks too, and has maybe missed less.
     if (after === null || last === null || this.#seen === null || after > this.#seen) return;
     this.#asked = null;
     this.#answered = Date.now();
     this.#expecting = false;
+    let part = 0;
     for (const item of list(message.messages)) {
-      const [n, content] = list(item);
-      if (this.#missing(number(n))) this.#receive(content);
+      const [n, content, parts] = list(item);
+      const own = buffers.slice(part, part + (whole(parts) ?? 0));
+      part += own.length;
+      if (this.#missing(number(n))) this.#receive(content, own);
     }
     let lost = false;
     for (let n = this.#seen + 1; n <= last; n++) {

@@ -22,17 +22,21 @@ import {
 } from "./frame";
 import { Gaps } from "./gaps";
 import { Inbox } from "./inbox";
+import { bytes } from "./loose";
 import { Pulse } from "./pulse";
 import { Questions } from "./questions";
 import { readStatus, SILENT, type Status } from "./state-word";
 import type { Marks, Store } from "./store";
 import { Throttle } from "./throttle";
 
+/** Hears of a trait's change, or of a message and its buffers. */
+export type Callback = (message: unknown, buffers?: unknown) => void;
+
 /** As much of a widget model as the view uses; a replay page brings its own. */
 export interface Port {
   get(name: string): unknown;
-  on(name: string, callback: (message: unknown) => void): void;
-  off(name: string, callback: (message: unknown) => void): void;
+  on(name: string, callback: Callback): void;
+  off(name: string, callback: Callback): void;
   send(content: Record<string, unknown>): void;
 }
 
@@ -86,7 +90,7 @@ export class Link {
         this.#say({ kind: "poll", seen });
       },
       () => AT_WORK.test(text(this.trait("status"))),
-      (content) => this.#hear(content),
+      (content, buffers) => this.#hear(content, buffers),
     );
   }
 
@@ -94,7 +98,7 @@ export class Link {
     this.#know();
     this.#inbox.start(this.#model.get("_sent"));
     this.#listen("change:_sent", () => this.#inbox.take(this.#model.get("_sent")));
-    this.#listen("msg:custom", (message) => this.receive(message));
+    this.#listen("msg:custom", (message, buffers) => this.receive(message, list(buffers)));
     this.#listen("change:step", () => this.#take([this.#model.get("step")]));
     this.#listen("change:_selection", () => this.#follow());
     this.#listen("change:info", () => this.#know());
@@ -320,16 +324,17 @@ export class Link {
 
   // What Python says
 
-  receive(content: unknown): void {
+  receive(content: unknown, buffers: unknown[] = []): void {
     this.#pulse.heard();
     const message = record(content);
-    if (message?.kind === "missed") this.#inbox.answer(message);
-    else if (this.#inbox.take(message?.sent)) this.#hear(message);
+    if (message?.kind === "missed") this.#inbox.answer(message, buffers);
+    else if (this.#inbox.take(message?.sent)) this.#hear(message, buffers);
   }
 
-  #hear(content: unknown): void {
+  #hear(content: unknown, buffers: unknown[]): void {
     const message = record(content);
     if (!message) return;
+    message.bytes = buffers.map(bytes);
     const run = number(message.run);
     switch (message.kind) {
       case "snapshot":
@@ -402,7 +407,7 @@ export class Link {
     if (message.similar) this.#store.resemble(newest, readSimilar(message.similar));
   }
 
-  #listen(name: string, callback: (message: unknown) => void): void {
+  #listen(name: string, callback: Callback): void {
     this.#model.on(name, callback);
     this.#off.push(() => this.#model.off(name, callback));
   }
