@@ -86,7 +86,12 @@ def test_picture_is_sharp_and_is_taken_in_the_dark_too(view: View) -> None:
     view.page.wait_for_timeout(300)
     hidden = view.drawn()
     nodes = len(view.nodes())
-    view.look(10)
+    view.token(10).evaluate("token => token.click()")  # without scrolling there
     view.until("graph.axon.nodes().length < argument", nodes)
-    assert 0.005 < picture(view, 1)["drawn"] < 0.8 * once["drawn"]
+    unseen = picture(view, 1)
     assert view.drawn() == hidden
+    view.root.evaluate("root => { root.style.marginTop = ''; }")
+    view.at_rest()
+    seen = picture(view, 1)
+    assert (unseen["drawn"], unseen["letters"]) == pytest.approx((seen["drawn"], seen["letters"]), rel=0.1)
+    assert seen["drawn"] != once["drawn"]
