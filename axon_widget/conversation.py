@@ -39,6 +39,7 @@ class Conversation:
     def __init__(self, widget: AxonWidget, session: Session, tree: Tree, settable: tuple[str, ...]) -> None:
         self._widget, self._session, self._tree, self._settable = widget, session, tree, settable
         self._asked_why = 0
+        self._mapped = 0  # the run whose nodes' places were asked for last
 
     def hear(self, content: Any) -> None:
         """Act on a message; what is wrong with it becomes the widget's error."""
@@ -116,6 +117,9 @@ class Conversation:
         elif kind == "similar":
             run = self._tree.numbered(_part(message, "run", int))
             self._answer(self._tell_similar, run, _number(message, "least"))
+        elif kind == "map":
+            self._mapped = _part(message, "run", int)
+            self._answer(self._tell_map)
         elif kind == "compare":
             self._answer(self._tell_comparison, self._run_of(message, "a"), self._run_of(message, "b"))
         else:
@@ -253,6 +257,14 @@ class Conversation:
     def _tell_similar(self, run: Run, least: float) -> None:
         keys = run.graph.keys()
         self._send(wire.similar(run.number, keys, self._widget.loaded().cosines(keys), least))
+
+    def _map_made(self) -> None:
+        self._answer(self._tell_map)
+
+    def _tell_map(self) -> None:
+        maps, run = self._widget.loaded().maps, self._tree.numbered(self._mapped)
+        making = maps.ask(self._map_made)
+        self._send(wire.places(run.number, maps.places(run.graph.keys()), making, maps.trouble))
 
     def _tell_comparison(self, a: Run, b: Run) -> None:
         self._send(wire.comparison(a.number, b.number, a.trace.compare(b.trace)))

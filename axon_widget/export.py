@@ -96,6 +96,8 @@ def replay_data(
         "steps": frames,
         "edges": wire.edges(graph),
         "similar": wire.similar(1, shown, tracer.cosines(shown), _SIMILAR)["edges"] if tracer else [],
+        # Maps that were looked at: to make one takes too long here.
+        "places": wire.places(1, tracer.maps.places(shown), False, "")["places"] if tracer else [],
         "features": [
             wire.feature_message(
                 feature,

@@ -350,6 +350,24 @@ def edge(a: Key, b: Key, numbers: dict[str, float | None], cosine: float) -> Mes
     return {"kind": "edge", "a": list(a), "b": list(b), **told, "cosine": _rounded(cosine, 3)}
 
 
+def places(run: int, found: Iterable[tuple[int, int, float, float]], making: bool, trouble: str) -> Message:
+    """Make the message that tells where features lie on the maps of their SAEs.
+
+    Parameters
+    ----------
+    run
+        The run's number.
+    found
+        ``(sae, id, x, y)`` of those of its nodes whose place is known, within -1 and 1.
+    making
+        Whether there are maps that are still being made; another message follows then.
+    trouble
+        Why there are maps that could not be made; empty if there are none.
+    """
+    rows: list[list[Any]] = [[sae, feature, _rounded(x, 4), _rounded(y, 4)] for sae, feature, x, y in found]
+    return {"kind": "map", "run": run, "places": rows, "making": making, "trouble": clip(trouble, 200)}
+
+
 def similar(run: int, keys: list[Key], cosines: Any, least: float) -> Message:
     """Make the message that tells which nodes have similar decoder directions.
 

@@ -26,6 +26,7 @@ from axon_widget.engine.sampling import Sampling
 from axon_widget.engine.vocabulary import Vocabulary, is_whole
 from axon_widget.labels import Label
 from axon_widget.labels.logits import LogitLabels
+from axon_widget.maps import Maps
 from axon_widget.trace import (
     Origin,
     SAEOrigin,
@@ -62,6 +63,8 @@ class Tracer:
         The SAEs in the order of their depth. The place of one in this list is what `sae` means everywhere.
     names
         What their features are called, also in the traces that are written here.
+    maps
+        Where their features lie among those that write alike.
 
     Raises
     ------
@@ -83,6 +86,7 @@ class Tracer:
         self.readers = sorted(readers, key=depth)
         self.model_name, self.fallback = model_name, fallback
         self.passes = Passes(model, self.readers, self.vocabulary.special)
+        self.maps = Maps(self.readers)
         self._logits: dict[int, LogitLabels | None] = {}
         self.names = Names(self.readers, self._logit_labels)
         self._loop = TokenLoop(self.passes, self.vocabulary, self.names)

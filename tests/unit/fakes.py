@@ -66,6 +66,20 @@ class FakeReader:
         self.d_in = 8
 
 
+class FakeMaps:
+    """Maps that are there once a test says so; a feature's place goes by its number."""
+
+    def __init__(self):
+        self.ready, self.trouble, self.asked = False, "", []
+
+    def ask(self, tell):
+        self.asked.append(tell)
+        return not self.ready
+
+    def places(self, features):
+        return [(sae, i, i / 100, -i / 100) for sae, i in features] if self.ready else []
+
+
 class FakeEngine:
     """What is the same for every stand-in of a tracer: the features it knows. Needs no torch before one is named."""
 
@@ -74,6 +88,7 @@ class FakeEngine:
     def __init__(self, readers, fallback=""):
         self.readers, self.fallback, self.vocabulary = readers, fallback, FakeVocabulary()
         self.names = Names(readers, lambda sae: None)
+        self.maps = FakeMaps()
         self.dense_ones = set()  # (id, sae)
 
     @property

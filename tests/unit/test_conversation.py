@@ -429,6 +429,22 @@ def test_nothing_is_similar_before_anything_was_written(widget):
     assert widget.error == ""
 
 
+def test_places_on_the_map_are_told_as_soon_as_there_is_one(widget, fake):
+    written(widget, feature_k=6)
+    message(widget, kind="map", run=1)
+    settle(widget)
+    assert sent(widget, "map") == [{"kind": "map", "run": 1, "places": [], "making": True, "trouble": ""}]
+    fake.maps.ready, fake.maps.trouble = True, "The other one could not be made. " + "x" * 300
+    threading.Thread(target=fake.maps.asked[0]).start()
+    until(lambda: len(sent(widget, "map")) == 2)
+    told = sent(widget, "map")[1]
+    assert (told["making"], told["trouble"]) == (False, fake.maps.trouble[:199] + "…")
+    nodes = widget.graph.nodes()
+    assert {tuple(place) for place in told["places"]} == {
+        (s, i, i / 100, -i / 100) for s, i in nodes[["sae", "id"]].values
+    }
+
+
 def test_two_runs_are_compared_where_they_differ(widget):
     written(widget)
     message(widget, kind="branch", run=1, step=4, token_id=None)
@@ -734,6 +750,8 @@ HOSTILE = [
     {"kind": "similar", "run": 0, "least": True},
     {"kind": "similar", "run": 0, "least": math.nan},
     {"kind": "similar", "run": 0, "least": 10**400},
+    {"kind": "map"},
+    {"kind": "map", "run": "1"},
     {"kind": "compare"},
     {"kind": "compare", "a": 0},
     {"kind": "compare", "a": 0, "b": "x"},

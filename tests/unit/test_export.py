@@ -127,6 +127,11 @@ def test_the_tracer_that_wrote_it_tells_more():
     ends = {(a, b) for _, a, _, b, _ in data["similar"]}
     assert {(3, 3), (3, 4)} <= ends  # namesakes of the layers, and neighbours in one
     assert all(cosine >= 0.3 for *_, cosine in data["similar"])
+    assert data["places"] == []
+    fake.maps.ready = True
+    shown = {(f["sae"], f["id"]) for f in data["features"]}
+    places = {(s, i): (x, y) for s, i, x, y in replay_data(trace, fake, feature_k=5)["places"]}
+    assert places == {(s, i): (i / 100, -i / 100) for s, i in shown}
 
 
 def test_a_page_of_a_branch_holds_all_that_it_shares():
