@@ -188,11 +188,11 @@ def test_the_process_ends_with_the_one_that_asked():
         "import numpy as np, sys; from axon_widget.maps.apart import arrange_apart\n"
         "arrange_apart([np.random.default_rng(0).standard_normal((20000, 128))], 20000, 128)"
     )
-    asking = psutil.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    asking = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
     try:
         children = []
         while not children:
-            children = [child for child in asking.children() if child.nice() == 19]  # it has begun
+            children = [child for child in psutil.Process(asking.pid).children() if child.nice() == 19]  # it has begun
         asking.kill()
         asking.wait()
         assert psutil.wait_procs(children, timeout=60)[1] == []
