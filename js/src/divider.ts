@@ -26,6 +26,7 @@ const ARROWS = {
 export function divider(options: Options): HTMLElement {
   const { name, label, grows, least } = options;
   const across = grows === "left";
+  const key = `size ${name}`;
   const element = el("div", {
     class: `divider ${across ? "upright" : "level"}`,
     axon: `divide-${name}`,
@@ -45,7 +46,7 @@ export function divider(options: Options): HTMLElement {
   const set = (wish: number | null, keep = true) => {
     const pixels = wish === null ? null : Math.round(Math.min(Math.max(wish, least), options.most()));
     options.set(pixels);
-    if (keep) remember(name, pixels);
+    if (keep) remember(key, pixels);
     say();
   };
   let held: { at: number; size: number } | null = null;
@@ -79,7 +80,7 @@ export function divider(options: Options): HTMLElement {
     event.stopPropagation();
   });
   requestAnimationFrame(say);
-  const before = recall(name);
+  const before = recall(key);
   // How much room there is now shows only once the view stands somewhere: the style sheet sees to it.
   if (typeof before === "number" && Number.isFinite(before) && before >= least) options.set(before);
   return element;

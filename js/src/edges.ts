@@ -13,7 +13,7 @@ export function edges(root: HTMLElement, side: HTMLElement, text: HTMLElement): 
   const width = () => side.getBoundingClientRect().width;
   side.append(
     divider({
-      name: "side width",
+      name: "side",
       label: "Width of the features",
       grows: "left",
       size: width,
@@ -25,7 +25,7 @@ export function edges(root: HTMLElement, side: HTMLElement, text: HTMLElement): 
   const strip = () => text.querySelector(".strip")?.getBoundingClientRect().height ?? 0;
   text.append(
     divider({
-      name: "text height",
+      name: "text",
       label: "Height of the text",
       grows: "up",
       size: strip,

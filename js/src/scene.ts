@@ -37,6 +37,7 @@ export interface SceneOptions {
   onLost(): void;
 }
 
+const CANVAS = "Graph of the features that fired: arrows turn it, plus and minus zoom, 0 fits it into view";
 /** Seconds without a new token or a touch after which the picture comes to rest. */
 const AWAKE = 75;
 /** Layers side by side are looked at from where all of them can be read. */
@@ -93,8 +94,8 @@ export class GraphScene {
       this.#moving = false;
     });
     this.canvas = this.#graph.renderer().domElement;
-    this.canvas.setAttribute("aria-label", "3D graph of the features that fired");
-    this.canvas.setAttribute("role", "img");
+    this.canvas.setAttribute("aria-label", CANVAS);
+    this.canvas.setAttribute("role", "application");
     this.#camera = this.#graph.camera() as PerspectiveCamera;
     this.#controls = this.#graph.controls() as OrbitControls;
     this.#controls.enableDamping = true;

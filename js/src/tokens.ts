@@ -86,6 +86,8 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
     transport.update();
     lit.update();
     tell();
+    // A list of nothing is none.
+    strip.setAttribute("role", store.tokens().length ? "listbox" : "group");
   };
 
   const name = (row: TokenRow, track: Track) => {
