@@ -2,8 +2,14 @@
 
 export type Theme = "dark" | "light";
 
+const LIGHT = "(prefers-color-scheme: light)";
+/** Who has colours of their own sees those, whatever the page is called. */
+const FORCED = "(forced-colors: active)";
+
 export function pageTheme(): Theme {
   const { body, documentElement: html } = document;
+  const system = matchMedia(LIGHT).matches ? "light" : "dark";
+  if (matchMedia(FORCED).matches) return system;
   const jupyter = body.dataset.jpThemeLight;
   if (jupyter) return jupyter === "true" ? "light" : "dark";
   const code = body.dataset.vscodeThemeKind ?? "";
@@ -13,7 +19,7 @@ export function pageTheme(): Theme {
     if (element.classList.contains("dark") || named === "dark") return "dark";
     if (element.classList.contains("light") || named === "light") return "light";
   }
-  return matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
+  return system;
 }
 
 export function watchTheme(apply: (theme: Theme) => void): () => void {
@@ -29,10 +35,10 @@ export function watchTheme(apply: (theme: Theme) => void): () => void {
   const attributeFilter = ["class", "data-theme", "data-jp-theme-light", "data-vscode-theme-kind"];
   observer.observe(document.body, { attributes: true, attributeFilter });
   observer.observe(document.documentElement, { attributes: true, attributeFilter });
-  const media = matchMedia("(prefers-color-scheme: light)");
-  media.addEventListener("change", check);
+  const media = [LIGHT, FORCED].map((query) => matchMedia(query));
+  for (const query of media) query.addEventListener("change", check);
   return () => {
     observer.disconnect();
-    media.removeEventListener("change", check);
+    for (const query of media) query.removeEventListener("change", check);
   };
 }
