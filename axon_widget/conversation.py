@@ -185,7 +185,12 @@ class Conversation:
     def _tell_feature(self, sae: int, feature: int) -> None:
         tracer = self._widget.loaded()
         label, page = tracer.describe(feature, sae), tracer.page(feature, sae)
-        self._send(wire.feature_message(feature, sae, tracer.info["saes"][sae]["layer"], label, page))
+        [nearest] = tracer.nearest([(sae, feature)])
+        unnamed = [(of, near) for of, near, _ in nearest if not tracer.names(of, near)]
+        tracer.names.lack(unnamed)
+        tracer.names.fill(len(unnamed))  # what is shown has a name
+        layer = tracer.info["saes"][sae]["layer"]
+        self._send(wire.feature_message(feature, sae, layer, label, page, nearest, tracer.names))
 
     def _tell_maxima(self, keys: list[Key]) -> None:
         tracer = self._widget.loaded()

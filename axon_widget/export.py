@@ -74,6 +74,7 @@ def replay_data(
     seen = {(f["sae"], f["id"]) for frame in frames for f in frame["features"]}
     shown: list[tuple[int, int]] = sorted(seen | {(s.sae, s.id) for step in trace for s in step.steered})
     names = {(f.sae, f.id): f.label for step in trace for f in step.features}
+    nearest: list[list[tuple[int, int, float]]] = tracer.nearest(shown) if tracer else [[] for _ in shown]
     origin = trace.origin
     saes: list[dict[str, Any]] = [
         sae._asdict() | {"title": title} for sae, title in zip(origin.saes, origin.titles, strict=True)
@@ -105,8 +106,10 @@ def replay_data(
                 origin.saes[sae].layer if saes else 0,
                 tracer.describe(feature, sae) if tracer else Label(names.get((sae, feature), "")),
                 tracer.page(feature, sae) if tracer else "",
+                near,
+                tracer.names if tracer else lambda sae, feature: names.get((sae, feature), ""),
             )
-            for sae, feature in shown
+            for (sae, feature), near in zip(shown, nearest, strict=True)
         ],
     }
 

@@ -46,6 +46,7 @@ FOUND = 60
 CATALOG = 60
 """The most SAEs that are told of at once."""
 _OTHERS = 5  # other names of a feature
+_CONTEXTS = 3  # texts in which it fires
 
 
 def unknown(feature: int, sae: int) -> bool | None:
@@ -153,8 +154,28 @@ def _is_dense(feature: Feature, dense: Callable[[int, int], bool | None], graph:
     return graph.often((feature.sae, feature.id)) if known is None else known
 
 
-def feature_message(feature: int, sae: int, layer: int, label: Label, url: str) -> Message:
-    """Make the message that tells the inspector about a feature."""
+def feature_message(
+    feature: int,
+    sae: int,
+    layer: int,
+    label: Label,
+    url: str,
+    nearest: Iterable[tuple[int, int, float]] = (),
+    name: Callable[[int, int], str] = lambda sae, feature: "",
+) -> Message:
+    """Make the message that tells the inspector about a feature.
+
+    Parameters
+    ----------
+    feature, sae, layer
+        Its number, and the place and layer of its SAE.
+    label, url
+        What is known of it, and the address of its page.
+    nearest
+        Features that are like it, as (sae, id, cosine).
+    name
+        Gives the name of a feature from the place of its SAE and its id.
+    """
     return {
         "kind": "feature",
         "id": feature,
@@ -171,6 +192,10 @@ def feature_message(feature: int, sae: int, layer: int, label: Label, url: str) 
         "fires_on": [[clip(token, _TOKEN), _rounded(a, 3)] for token, a in label.fires_on],
         "boosts": [clip(token, _TOKEN) for token in label.boosts],
         "suppresses": [clip(token, _TOKEN) for token in label.suppresses],
+        "contexts": [
+            [[clip(token, _TOKEN), _rounded(a, 3)] for token, a in context] for context in label.contexts[:_CONTEXTS]
+        ],
+        "nearest": [[s, i, _rounded(cosine, 3), clip(name(s, i), _LABEL)] for s, i, cosine in nearest],
         "frequency": label.frequency,
         "max_activation": label.max_activation,
         "dense": label.dense,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from axon_widget.engine.attribution import Unembedding, ablate, explain
+from axon_widget.engine.directions import Directions, Near
 from axon_widget.engine.features import FeatureReader, depth
 from axon_widget.engine.hooks import HookedModel
 from axon_widget.engine.loading import Progress, load
@@ -89,6 +90,7 @@ class Tracer:
         self.maps = Maps(self.readers)
         self._logits: dict[int, LogitLabels | None] = {}
         self.names = Names(self.readers, self._logit_labels)
+        self._directions = Directions(self.readers)
         self._loop = TokenLoop(self.passes, self.vocabulary, self.names)
 
     @classmethod
@@ -394,24 +396,13 @@ class Tracer:
         label = self.readers[sae].labels.get(feature)
         return None if label is None or label.frequency is None else label.dense
 
-    @torch.inference_mode()
     def cosines(self, features: Sequence[tuple[int, int]]) -> torch.Tensor:
-        """Give the cosines between the decoder directions of features, each named by (sae, id).
+        """Give the cosines between the decoder directions of features, see `Directions.cosines`."""
+        return self._directions.cosines(features)
 
-        Returns
-        -------
-        torch.Tensor
-            Shape (features, features), on the CPU; 0 between SAEs that do not write to the same space.
-        """
-        spaces = [(r.d_in, r.writes_residual or r.hook) for r in (self.readers[sae] for sae, _ in features)]
-        found = torch.zeros(len(features), len(features))
-        for space in set(spaces):
-            at = [i for i, other in enumerate(spaces) if other == space]
-            rows = [self.readers[sae].sae.W_dec[i].float() for sae, i in (features[i] for i in at)]
-            unit = torch.nn.functional.normalize(torch.stack(rows), dim=-1)
-            index = torch.tensor(at)
-            found[index[:, None], index] = (unit @ unit.T).cpu()
-        return found
+    def nearest(self, features: Sequence[tuple[int, int]], count: int = 8) -> list[Near]:
+        """Find the features whose decoder directions are nearest to those of some, see `Directions.nearest`."""
+        return self._directions.nearest(features, count)
 
     def page(self, feature: int, sae: int = 0) -> str:
         """Give the address of a feature's page on Neuronpedia, empty where the SAE has none."""

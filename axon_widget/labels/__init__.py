@@ -34,6 +34,8 @@ class Label:
         Tokens it fires on, with its mean activation there.
     boosts, suppresses
         Tokens its decoder direction makes likelier and less likely.
+    contexts
+        Texts in which it fires most where it was labelled: each as tokens with their activations.
     frequency
         The share of tokens it fires on.
     max_activation
@@ -54,6 +56,7 @@ class Label:
     fires_on: tuple[tuple[str, float], ...] = ()
     boosts: tuple[str, ...] = ()
     suppresses: tuple[str, ...] = ()
+    contexts: tuple[tuple[tuple[str, float], ...], ...] = ()
     frequency: float | None = None
     max_activation: float | None = None
     dense: bool = False

@@ -13,8 +13,8 @@ from axon_widget.labels import DENSE, Label, Labels
 from axon_widget.labels.apart import Apart
 from axon_widget.labels.background import Background
 from axon_widget.labels.exports import Landed, download
-from axon_widget.labels.rows import answer
-from axon_widget.labels.store import Explanation, Statistics, Store, best_first
+from axon_widget.labels.rows import Answer, answer
+from axon_widget.labels.store import Explanation, Passage, Statistics, Store, best_first
 from axon_widget.labels.web import RefusedError, UnreachableError, Web, offline, shared
 
 _HOST = "https://www.neuronpedia.org"
@@ -50,6 +50,7 @@ class NeuronpediaLabels(Labels):
         self._lock = threading.Lock()
         self._explanations: dict[int, tuple[Explanation, ...]] = {}
         self._statistics: dict[int, Statistics] = {}
+        self._contexts: dict[int, tuple[Passage, ...]] = {}
         self._answered: dict[int, str] = {}
         self._dense_from = float("inf")
         self._asked: dict[int, None] = {}
@@ -83,6 +84,7 @@ class NeuronpediaLabels(Labels):
             others=tuple((other.text, other.explainer, other.score) for other in explanations[1:]),
             boosts=_lines(statistics.boosts) if statistics else (),
             suppresses=_lines(statistics.suppresses) if statistics else (),
+            contexts=tuple(map(_context, self._contexts.get(feature, ()))),
             frequency=frequency,
             max_activation=statistics.max_activation if statistics else None,
             dense=frequency is not None and frequency > self._dense_from,
@@ -146,7 +148,7 @@ class NeuronpediaLabels(Labels):
         with self._lock:
             self._have = stored
             self._explanations, self._statistics = stored.explanations, stored.statistics
-            self._answered = stored.answered
+            self._answered, self._contexts = stored.answered, stored.contexts
             self._weigh()
 
     def _take(self, landed: Landed) -> None:
@@ -206,7 +208,7 @@ class NeuronpediaLabels(Labels):
             # Only its own "not found" counts: that of a proxy says nothing about the feature.
             if found.status == 404 and "json" not in found.kind:
                 raise RefusedError("Neuronpedia has no such page")
-            explanations, statistics = ((), None) if found.status == 404 else answer(found.body, self.address, feature)
+            told = Answer() if found.status == 404 else answer(found.body, self.address, feature)
         except UnreachableError as error:
             self._trouble = _again(error)
             if error.limited or not error.tried:
@@ -219,15 +221,16 @@ class NeuronpediaLabels(Labels):
             self.report(now=True)
             return 0.0
         today = date.today().isoformat()
-        self._store.put_answer(self.address, feature, today, explanations, statistics)
+        self._store.put_answer(self.address, feature, today, *told)
         with self._lock:
             self._trouble = ""
             self._answered[feature] = today
             self._explanations.pop(feature, None)
-            if explanations:
-                self._explanations[feature] = tuple(one._replace(fetched=today) for one in explanations)
-            if statistics:
-                self._statistics[feature] = statistics
+            self._contexts[feature] = told.contexts
+            if told.explanations:
+                self._explanations[feature] = tuple(one._replace(fetched=today) for one in told.explanations)
+            if told.statistics:
+                self._statistics[feature] = told.statistics
             self._weigh()
             more = bool(self._asked)
         self.report(now=not more)
@@ -251,6 +254,10 @@ def _end_of(source: str, lost: list[str], labelled: bool) -> str:
 
 def _again(error: UnreachableError) -> str:
     return f"{error}; it is asked again in {error.wait:.0f} s." if error.wait else f"{error}."
+
+
+def _context(passage: Passage) -> tuple[tuple[str, float], ...]:
+    return tuple(zip(passage.tokens.split("\n"), map(float, passage.activations.split()), strict=False))
 
 
 def _lines(text: str) -> tuple[str, ...]:

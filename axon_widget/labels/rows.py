@@ -9,14 +9,15 @@ import re
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from itertools import islice
-from typing import IO, Any, TypeAlias, cast
+from typing import IO, Any, NamedTuple, TypeAlias, cast
 
-from axon_widget.labels.store import Explanation, Row, Statistics, best_first
+from axon_widget.labels.store import Explanation, Passage, Row, Statistics, best_first
 from axon_widget.labels.text import clean, clean_token
 
 _LARGEST = 1 << 30  # bytes of an unpacked batch
 _LONGEST_LINE = 64 << 20
 _TOKENS = 10
+_PASSAGES, _BEFORE, _AFTER = 3, 10, 6  # texts in which a feature fires, and how much of each
 # People's own steering vectors stand among the features, under numbers from here on that they were given by chance.
 _VECTORS = range(10_000_000, 100_000_000)
 
@@ -42,8 +43,16 @@ def read_batch(kind: str, body: IO[bytes], address: str, width: int | None) -> S
     return [(feature, explanation) for feature, explanation in named if explanation.text]
 
 
-def answer(body: IO[bytes], address: str, feature: int) -> tuple[tuple[Explanation, ...], Statistics | None]:
-    """Read the answer to a look-up of one feature: its explanations, best first, and what was measured.
+class Answer(NamedTuple):
+    """What a look-up of one feature gives."""
+
+    explanations: tuple[Explanation, ...] = ()
+    statistics: Statistics | None = None
+    contexts: tuple[Passage, ...] = ()
+
+
+def answer(body: IO[bytes], address: str, feature: int) -> Answer:
+    """Read the answer to a look-up of one feature: its explanations, best first, what was measured, and where it fires.
 
     Raises
     ------
@@ -53,12 +62,12 @@ def answer(body: IO[bytes], address: str, feature: int) -> tuple[tuple[Explanati
     with _unpacked(body) as file:
         row = _parsed(_read(file, file.read, _LONGEST_LINE))
     if row is None:  # Neuronpedia's way to say that it knows no such feature
-        return (), None
+        return Answer()
     row = _object(row)
     if _feature(row, address, None) != feature:
         raise ValueError(f"it is about feature {row['index']}")
     found = [_scored(explanation) for explanation in _list(row, "explanations")]
-    return best_first(explanation for explanation in found if explanation.text), _statistics(row)
+    return Answer(best_first(one for one in found if one.text), _statistics(row), _contexts(row))
 
 
 def _rows(body: IO[bytes], address: str, width: int | None) -> Iterator[tuple[int, _Object]]:
@@ -142,6 +151,33 @@ def _statistics(row: _Object) -> Statistics:
         _number(row, "maxActApprox"),
         *("\n".join(islice(_tokens(row, key), _TOKENS)) for key in ("pos_str", "neg_str")),
     )
+
+
+def _contexts(row: _Object) -> tuple[Passage, ...]:
+    """Read the texts in which it fires most, around where it does. What is no such text is left out."""
+    found: dict[Passage, float] = {}
+    for text in _list(row, "activations", missing=True):
+        if not isinstance(text, dict):
+            continue
+        tokens, values = (cast("_Object", text).get(key) for key in ("tokens", "values"))
+        if not (isinstance(tokens, list) and isinstance(values, list)):
+            continue
+        pairs = list(zip(cast("list[object]", tokens), cast("list[object]", values), strict=False))
+        if not pairs or not all(isinstance(token, str) and _is_activation(value) for token, value in pairs):
+            continue
+        sizes = [cast("float", value) for _, value in pairs]
+        at = max(range(len(sizes)), key=sizes.__getitem__)
+        around = slice(max(at - _BEFORE, 0), at + _AFTER + 1)
+        words = [clean_token(cast("str", token)) for token, _ in pairs[around]]
+        passage = Passage("\n".join(words), " ".join(f"{size:.4g}" for size in sizes[around]))
+        found.setdefault(passage, sizes[at])
+    best = sorted(found, key=lambda passage: -found[passage])
+    return tuple(passage for passage in best if found[passage] > 0)[:_PASSAGES]
+
+
+def _is_activation(value: object) -> bool:
+    real = not isinstance(value, bool) and isinstance(value, (int, float))
+    return real and 0 <= cast("float", value) < 1e9  # NaN is not either
 
 
 def _tokens(row: _Object, key: str) -> Generator[str]:

@@ -47,6 +47,13 @@ CREATE TABLE answers (
   source INTEGER NOT NULL, feature INTEGER NOT NULL, fetched TEXT NOT NULL, PRIMARY KEY (source, feature)
 ) WITHOUT ROWID;
 """
+# Files of earlier versions lack it. A token a line, and the activations with spaces between them.
+_CONTEXTS = """
+CREATE TABLE IF NOT EXISTS contexts (
+  source INTEGER NOT NULL, feature INTEGER NOT NULL, place INTEGER NOT NULL,
+  tokens TEXT NOT NULL, activations TEXT NOT NULL, PRIMARY KEY (source, feature, place)
+) WITHOUT ROWID
+"""
 
 
 class Explanation(NamedTuple):
@@ -69,6 +76,13 @@ class Statistics(NamedTuple):
     suppresses: str = ""
 
 
+class Passage(NamedTuple):
+    """A text in which a feature fires: a token a line, and the activations with spaces between them."""
+
+    tokens: str
+    activations: str
+
+
 Row: TypeAlias = "tuple[int, Explanation | Statistics]"
 """A feature, and what a batch says of it."""
 
@@ -86,6 +100,8 @@ class Stored:
         Each feature's names, best first.
     statistics
         What was measured.
+    contexts
+        Texts in which each feature fires most, of those that were looked up alone.
     answered
         When each feature was looked up alone.
     batches
@@ -96,6 +112,7 @@ class Stored:
 
     explanations: dict[int, tuple[Explanation, ...]] = field(default_factory=dict[int, tuple[Explanation, ...]])
     statistics: dict[int, Statistics] = field(default_factory=dict[int, Statistics])
+    contexts: dict[int, tuple[Passage, ...]] = field(default_factory=dict[int, tuple[Passage, ...]])
     answered: dict[int, str] = field(default_factory=dict[int, str])
     batches: dict[str, str] = field(default_factory=dict[str, str])
     listed: dict[str, str] = field(default_factory=dict[str, str])
@@ -168,7 +185,13 @@ class Store:
         self._write(write)
 
     def put_answer(
-        self, address: str, feature: int, fetched: str, explanations: Iterable[Explanation], measured: Statistics | None
+        self,
+        address: str,
+        feature: int,
+        fetched: str,
+        explanations: Iterable[Explanation],
+        measured: Statistics | None,
+        contexts: Iterable[Passage] = (),
     ) -> None:
         """Store what a look-up of one feature gave. No explanations: it is confirmed to have none."""
 
@@ -177,6 +200,9 @@ class Store:
             db.execute("DELETE FROM explanations WHERE source = ? AND feature = ? AND batch = 0", (source, feature))
             db.execute("REPLACE INTO answers VALUES (?, ?, ?)", (source, feature, fetched))
             _put(db, source, 0, [(feature, one) for one in (*explanations, measured) if one])
+            db.execute("DELETE FROM contexts WHERE source = ? AND feature = ?", (source, feature))
+            put = "INSERT INTO contexts VALUES (?, ?, ?, ?, ?)"
+            db.executemany(put, [(source, feature, place, *one) for place, one in enumerate(contexts)])
 
         self._write(write)
 
@@ -213,6 +239,7 @@ class Store:
             with _open(str(self.path), write=True) as db:
                 if not _is_ours(db):
                     _make(db)
+                db.execute(_CONTEXTS)
                 action(db)
             self._refused = ""
 
@@ -345,7 +372,19 @@ def _load(db: sqlite3.Connection, address: str, width: int) -> Stored:
         )
     }
     listed = dict(db.execute("SELECT kind, date FROM listed WHERE source = ?", source))
-    return Stored(explanations, statistics, answered, _batches(db, source[0]), listed)
+    return Stored(explanations, statistics, _contexts(db, within), answered, _batches(db, source[0]), listed)
+
+
+def _contexts(db: sqlite3.Connection, within: tuple[int, int]) -> dict[int, tuple[Passage, ...]]:
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'contexts'").fetchone():
+        return {}
+    found: dict[int, tuple[Passage, ...]] = {}
+    for feature, *passage in db.execute(
+        "SELECT feature, tokens, activations FROM contexts WHERE source = ? AND feature < ? ORDER BY feature, place",
+        within,
+    ):
+        found[feature] = (*found.get(feature, ()), Passage(*passage))
+    return found
 
 
 def _tallies(db: sqlite3.Connection) -> list[Tally]:

@@ -9,6 +9,12 @@ export interface Other {
   score: number | null;
 }
 
+/** Some text, with how strongly the feature fired on each token, and where it did so most. */
+export interface Context {
+  tokens: [token: string, activation: number][];
+  at: number;
+}
+
 export interface Details {
   id: number;
   sae: number;
@@ -26,6 +32,10 @@ export interface Details {
   firesOn: [token: string, activation: number | null][];
   boosts: string[];
   suppresses: string[];
+  /** Where it fired most in the data that it was labelled by. */
+  contexts: Context[];
+  /** The features whose decoder directions are nearest. */
+  nearest: { key: Key; cosine: number; label: string }[];
   frequency: number | null;
   maximum: number | null;
   dense: boolean;
@@ -33,6 +43,7 @@ export interface Details {
 }
 
 const MOST_OTHERS = 30;
+const MOST_CONTEXTS = 5;
 
 export function readDetails(value: unknown): Details | null {
   const raw = record(value);
@@ -55,11 +66,29 @@ export function readDetails(value: unknown): Details | null {
     ),
     boosts: list(raw.boosts).map(first),
     suppresses: list(raw.suppresses).map(first),
+    contexts: list(raw.contexts).flatMap(readContext).slice(0, MOST_CONTEXTS),
+    nearest: list(raw.nearest).flatMap(readNear),
     frequency: number(raw.frequency),
     maximum: number(raw.max_activation),
     dense: raw.dense === true,
     url: safeUrl(text(raw.url)),
   };
+}
+
+function readContext(item: unknown): Context[] {
+  const tokens = list(item).map((pair): [string, number] => [
+    text(list(pair)[0]),
+    number(list(pair)[1]) ?? 0,
+  ]);
+  const most = Math.max(...tokens.map(([, activation]) => activation));
+  return tokens.length && most > 0 ? [{ tokens, at: tokens.findIndex(([, one]) => one === most) }] : [];
+}
+
+function readNear(item: unknown): Details["nearest"] {
+  const [sae, id, cosine] = [whole(list(item)[0]), whole(list(item)[1]), number(list(item)[2])];
+  return sae === null || id === null || cosine === null
+    ? []
+    : [{ key: keyOf(sae, id), cosine, label: text(list(item)[3]) }];
 }
 
 /** What features are known to fire at most, as [sae, id, maximum]. */

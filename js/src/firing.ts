@@ -1,18 +1,7 @@
 /** What fires on the token looked at: what is pinned first, then SAE by SAE, in the order that is asked for. */
-import {
-  button,
-  el,
-  layerTag,
-  oneLine,
-  percent,
-  pickable,
-  rows,
-  short,
-  showToken,
-  signed,
-  write,
-} from "./dom";
+import { button, el, layerTag, oneLine, percent, rows, short, showToken, signed, write } from "./dom";
 import { type Frame, type Key, LITTLE } from "./frame";
+import { pickFeature } from "./pick";
 import type { Panel } from "./prompt";
 import { radios } from "./radios";
 import { effectsAfter, type Group, groupsOf, hiddenIn, type Line, measureOf, type Order } from "./rank";
@@ -28,14 +17,8 @@ const ORDERS: [Order, string, string][] = [
   ["label", "label", "by name"],
 ];
 
-/** Picks a feature: alone, to read about it, or with Ctrl, Cmd or Shift beside those that are selected. */
-export function picks(link: Link, select: (key: Key) => void): (key: string, event: MouseEvent) => void {
-  return (key, event) => (event.ctrlKey || event.metaKey || event.shiftKey ? link.toggle(key) : select(key));
-}
-
 export function firingList(link: Link, store: Store, live: boolean, choose: (key: Key) => void): Panel {
   let order: Order = "activation";
-  const pick = picks(link, choose);
   // Without a kernel nobody can say what a feature does.
   const orders = ORDERS.filter(([by]) => live || by !== "effect");
   const head = el("h3");
@@ -62,7 +45,7 @@ export function firingList(link: Link, store: Store, live: boolean, choose: (key
       el("span", { class: "value" }),
       el("span", { class: "bar" }),
     );
-    pickable(row, pick);
+    pickFeature(row, link, choose);
     return el("div", { class: "line" }, row, pinButton(link, store));
   };
 

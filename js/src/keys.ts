@@ -44,6 +44,8 @@ export const KEYS: [place: string, keys: [key: string, does: string][]][] = [
     [
       ["↑ ↓", "move"],
       ["Enter", "choose"],
+      ["Ctrl Enter", "choose beside others"],
+      ["p", "pin, unpin a feature that fires"],
     ],
   ],
 ];

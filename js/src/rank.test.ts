@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { readWhy } from "./answers";
+import { strongest } from "./contexts";
 import { codeOf, pythonOf } from "./copy";
 import { rawFrame, type Spec } from "./fixtures";
 import { type Frame, readFrame, readInfo } from "./frame";
@@ -136,5 +137,33 @@ describe("a feature in Python", () => {
     expect(pythonOf(store, "1:4821")).toBe('("out", 4821)');
     know([8, "in", 'a"b'], [8, "in", "c"]);
     expect(codeOf(store, ["0:1", "1:2"])).toBe('w.selected = [("a\\"b", 1), ("c", 2)]');
+  });
+});
+
+describe("where a feature fires most", () => {
+  it("is told by the strongest firings that do not stand in each other's text", () => {
+    const strengths = [0, 1, 0, 5, 6, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 2, 4];
+    store = new Store();
+    store.ingest(
+      strengths.map((value, step) =>
+        frame(step, { special: step === 0, features: value ? [[7, value]] : [], token: ` w${step}` }),
+      ),
+    );
+    const found = strongest(store, "0:7");
+    expect(found.map(({ step, tokens, at }) => [step, tokens[at]])).toEqual([
+      [4, [" w4", 6]],
+      [19, [" w19", 4]],
+      [12, [" w12", 3]],
+    ]);
+    expect(found[0]?.tokens.slice(0, 4)).toEqual([
+      [" w1", 1],
+      [" w2", 0],
+      [" w3", 5],
+      [" w4", 6],
+    ]);
+    expect(found[2]?.tokens.map(([token]) => token)).toEqual(
+      Array.from({ length: 11 }, (_, i) => ` w${6 + i}`),
+    );
+    expect(strongest(store, "0:8")).toEqual([]);
   });
 });

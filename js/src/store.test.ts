@@ -223,6 +223,38 @@ describe("hostile and broken input", () => {
     expect(readDetails({ id: 1, url: "javascript:1" })?.url).toBe("");
   });
 
+  it("reads texts in which it fires, and what is like it, and leaves out what is none", () => {
+    const read = readDetails({
+      id: 7,
+      contexts: [
+        [
+          ["a", 0],
+          [" b", 2.5],
+          [" c", "x"],
+        ],
+        [],
+        [["d", 0]],
+        "x",
+        [[3]],
+      ],
+      nearest: [[1, 9, 0.5, "like it"], [0, 8, null, "x"], ["a"], null],
+    });
+    expect(read?.contexts).toEqual([
+      {
+        tokens: [
+          ["a", 0],
+          [" b", 2.5],
+          [" c", 0],
+        ],
+        at: 1,
+      },
+    ]);
+    expect(read?.nearest).toEqual([{ key: "1:9", cosine: 0.5, label: "like it" }]);
+    const store = new Store();
+    if (read) store.learn(read);
+    expect(store.label("1:9")).toBe("like it");
+  });
+
   it("reads details with parts missing", () => {
     expect(
       readDetails({ id: 7, layer: 3, fires_on: [[" a", 2], " b"], boosts: [["x", 1], "y"] }),

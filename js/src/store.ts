@@ -334,6 +334,7 @@ export class Store {
     const key = keyOf(details.sae, details.id);
     this.details.set(key, details);
     this.names.take(key, details.label);
+    for (const near of details.nearest) this.names.take(near.key, near.label);
     if (details.dense) for (const fold of [this.#live, this.#past]) this.#thicken(fold?.nodes.get(key));
     this.#emit("details");
   }

@@ -75,7 +75,7 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
     g: () => graph.focus(),
     f: () => full.button.click(),
     Escape: () => {
-      if (store.selected) link.select(null);
+      if (store.chosen.size) link.close();
       else if (store.cursor !== null) store.look(null);
       else return full.leave();
       return true;

@@ -187,6 +187,13 @@ export class Link {
     this.choose(keys, inspected === null ? null : (keys.at(-1) ?? null));
   }
 
+  /** Goes back from what is read about. Several that are selected stay so; one alone does not. */
+  close(): void {
+    const { chosen, inspected } = this.#store.marks;
+    if (inspected !== null && chosen.length > 1) this.choose(chosen, null);
+    else this.select(null);
+  }
+
   pin(key: Key, on: boolean): void {
     const others = [...this.#store.pinned].filter((other) => other !== key);
     const pinned = on ? [...others, key] : others;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from tests.browser.lab import Notebook, View
+from tests.browser.lab import Notebook, View, reads
 
 PROMPT = "Once upon a time, there was a little girl"
 
@@ -22,6 +22,16 @@ def shown_id(view: View) -> int:
     found = re.search(r"(\d+) · 3\b", view.part("feature-facts").inner_text())
     assert found
     return int(found[1])
+
+
+def check_firings(view: View, bench: Notebook, feature: int) -> None:
+    """Hold what is told of a feature's firings against the trace."""
+    fired = dict(bench.python(f"[(s.step, f.activation) for s in w.trace for f in s.features if f.id == {feature}]"))
+    assert f"fires on {len(fired)} of " in view.part("spark").locator("..").inner_text()
+    first = view.part("fired").locator(".context").first
+    assert int(first.get_attribute("data-value") or "") == max(fired, key=lambda step: fired[step])
+    token = bench.python(f"w.trace[{max(fired, key=lambda step: fired[step])}].token")
+    assert first.locator("mark").inner_text().strip() == token.strip()
 
 
 def test_click_on_a_node_and_beside_it(bench: Notebook, shot: Callable[..., None]) -> None:
@@ -42,11 +52,17 @@ def test_click_on_a_node_and_beside_it(bench: Notebook, shot: Callable[..., None
     assert view.part("feature-source").inner_text().startswith(known[1])
     assert view.part("fires-on").locator(".chip").count() == min(len(known[2]), 16)
     assert view.part("boosts").locator(".chip").count() == min(len(known[3]), 16)
-    fired = bench.python(
-        f"[s.step for s in w.trace if any(f.id == {node['id']} and f.activation >= w.activation_threshold"
-        " for f in s.features[:w.feature_k])]"
+    check_firings(view, bench, node["id"])
+    near = view.part("nearest").locator(".row")
+    told = [[row.get_attribute("data-value"), row.locator(".value").inner_text()] for row in near.all()]
+    assert len(told) == 8
+    exact = bench.python(
+        f"(lambda W, i: [[f'0:{{j}}', float((W[i] @ W[j]) / (W[i].norm() * W[j].norm()))] for j in"
+        " (W @ W[i] / W.norm(dim=1)).argsort(descending=True).tolist()[1:9]])"
+        f"(w.tracer.readers[0].sae.W_dec.detach().double(), {node['id']})"
     )
-    assert view.part("fired").locator(".chip").count() == len(fired)
+    assert [key for key, _ in told] == [key for key, _ in exact]
+    assert all(reads(shown, value, 6e-4) for (_, shown), (_, value) in zip(told, exact, strict=True))
     # The camera has flown to it.
     view.at_rest()
     box, [there] = view.part("graph").bounding_box(), [n for n in view.nodes() if n["id"] == node["id"]]

@@ -223,6 +223,8 @@ def test_feature_details(kernel: FrontEnd, slow: Model) -> None:
         "fires_on": [[" t7", 1.0]],
         "boosts": [],
         "suppresses": [],
+        "contexts": [],
+        "nearest": [[0, 8, 0.4, "feature number 8"]],
         "frequency": None,
         "max_activation": None,
         "dense": False,

@@ -122,6 +122,7 @@ def test_the_tracer_that_wrote_it_tells_more():
     data = replay_data(trace, fake, feature_k=5)
     assert data["info"] == fake.info
     assert {f["source"] for f in data["features"]} == {"a fake"}
+    assert [[1, 4, 0.4, "label 4"]] in [f["nearest"] for f in data["features"]]
     dense = {(f["sae"], f["id"]) for frame in data["steps"] for f in frame["features"] if f.get("dense")}
     assert dense == {(1, 3)}
     ends = {(a, b) for _, a, _, b, _ in data["similar"]}

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from axon_widget.labels import store as module
-from axon_widget.labels.store import Explanation, Statistics, Store
+from axon_widget.labels.store import Explanation, Passage, Statistics, Store
 
 ROOT = Path(__file__).parents[2]
 SAE = "gpt2-small/8-res-jb"
@@ -84,6 +84,24 @@ def test_a_feature_has_a_label_or_none_or_was_never_fetched(store):
     assert 4 not in found.explanations
     assert 4 not in found.answered
     assert not store.notice
+
+
+def test_where_a_feature_fires_is_kept_with_its_answer(store):
+    first, second = Passage(" a\n b", "0 1.5"), Passage(" c", "2")
+    store.put_answer(SAE, 3, "2026-02-02", [], None, [first, second])
+    store.put_answer(SAE, 4, "2026-02-02", [], None, [second])
+    store.put_answer(SAE, 900, "2026-02-02", [], None, [second])
+    store.put_answer(SAE, 4, "2026-03-02", [], None)
+    assert Store(store.path.parent).load(SAE, 100).contexts == {3: (first, second)}
+
+
+def test_a_file_of_an_earlier_version_has_no_contexts_until_some_come(store):
+    put(store, 0, [(1, Explanation("cats"))])
+    with closing(sqlite3.connect(store.path)) as db:
+        db.execute("DROP TABLE contexts")
+    assert (store.load(SAE).contexts, len(store.load(SAE).explanations), store.notice) == ({}, 1, "")
+    store.put_answer(SAE, 3, "2026-02-02", [], None, [Passage(" a", "1")])
+    assert (list(store.load(SAE).contexts), len(store.load(SAE).explanations), store.notice) == ([3], 1, "")
 
 
 def test_sources_do_not_mix(store):

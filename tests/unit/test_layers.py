@@ -2,8 +2,10 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from axon_widget.embedded import MODEL_DIR, sae_dir
 from axon_widget.engine.features import FeatureReader
@@ -306,3 +308,32 @@ def test_dense_features_are_those_the_labels_call_so(tracer, pair):
     assert dense == [i for i in range(tracer.readers[0].d_sae) if labels.get(i) and labels.get(i).dense]
     assert 0 < len(dense) < 0.2 * tracer.readers[0].d_sae
     assert not pair("gpt2", *BETWEEN)[0].dense(3, 1)
+
+
+def test_the_nearest_features_are_those_of_the_largest_cosines(pair):
+    hooks = ("blocks.0.hook_resid_pre", "blocks.0.attn.hook_z", "blocks.1.hook_resid_pre", "blocks.1.hook_mlp_out")
+    tracer, reference = pair("gpt2", *hooks)
+    with torch.no_grad():
+        reference.saes[2].W_dec[17] = reference.saes[2].W_dec[5] + 0.1 * reference.saes[3].W_dec[9]
+        tracer.readers[2].sae.W_dec.copy_(reference.saes[2].W_dec)
+        tracer.readers[3].sae.W_dec[4] = 0.0  # a dead one
+        reference.saes[3].W_dec[4] = 0.0
+    rows = [sae.W_dec.detach().double().numpy() for sae in reference.saes]
+    asked = [(2, 5), (3, 9), (0, 1), (2, 17), (2, 5), (1, 3)]
+    found = tracer.nearest(asked, 6)
+    for (sae, feature), near in zip(asked, found, strict=True):
+        # Its own SAE and those beside it, where they write to the same space.
+        others = {0: [0], 1: [1], 2: [2, 3], 3: [2, 3]}[sae]
+        d = rows[sae][feature]
+        cosines = {}
+        for other in others:
+            lengths = np.linalg.norm(rows[other], axis=1) * np.linalg.norm(d)
+            values = rows[other] @ d / np.where(lengths == 0, 1, lengths)
+            cosines |= {(other, i): value for i, value in enumerate(values) if (other, i) != (sae, feature)}
+        best = sorted(cosines, key=cosines.__getitem__, reverse=True)[:6]
+        assert [(of, i) for of, i, _ in near] == best
+        assert [cosine for *_, cosine in near] == pytest.approx([cosines[key] for key in best], abs=1e-5)
+    assert found[0][0][:2] == (2, 17)
+    assert tracer.nearest(asked[:1], 6) == found[:1]  # from memory
+    assert len(tracer.nearest([(0, 1)], 1000)[0]) == len(rows[0]) - 1
+    assert tracer.nearest([]) == []

@@ -106,6 +106,30 @@ def test_all_labels_come_in_bulk(host, make):
     assert not host.asked("/api/feature")
 
 
+def text_of(tokens, values):
+    """A text as Neuronpedia has it."""
+    at = max(range(len(values)), key=values.__getitem__)
+    return {"tokens": tokens, "values": values, "maxValue": max(values), "maxValueTokenIndex": at, "dfaValues": []}
+
+
+def test_a_look_up_tells_where_a_feature_fires_most(host, make):
+    long = text_of([f" w{i}" for i in range(64)], [0.0] * 40 + [7.25] + [0.5] * 23)
+    short = text_of(["<b>", "\n", "\u202ex"], [0, 9, 1e-5])
+    weak = [text_of([f" weak{i}"], [i / 10]) for i in (1, 3, 2)]
+    nothing = text_of([" a"], [0.0])
+    wrong = [3, {}, {"tokens": "abc", "values": [1]}, text_of([" a"], [True]), text_of([7], [1.0])]
+    odd = [text_of([" a"], [float("nan")]), text_of([" a"], [-1.0]), {"tokens": [" a"], "values": ["1"]}]
+    host.fault("/api/feature", "change", activations=[*wrong, *weak, nothing, long, long, *odd, short])
+    labels = make()
+    told = look_up(labels, 5).contexts
+    assert told[0] == (("<b>", 0.0), ("↵", 9.0), ("x", 1e-5))
+    assert told[1] == tuple((f" w{i}", 7.25 if i == 40 else 0.5 if i > 40 else 0.0) for i in range(30, 47))
+    assert told[2] == ((" weak3", 0.3),)
+    assert len(told) == 3
+    assert make().get(5).contexts == told  # the next session
+    assert labels.get(5).text == host.names(5)[0]
+
+
 def test_dense_features_fire_four_times_as_often_as_the_mean(host, make):
     labels = bring(make())
     mean = sum(host.frequency(i) for i in range(1_000)) / 1_000
