@@ -41,7 +41,7 @@ export const PALETTES: Record<Theme, Palette> = {
     steer: "#ff8fd6",
     bright: "#8fc7e8",
     faint: "#7f92ab",
-    alike: "#b9a3ee",
+    alike: "#b57bff",
     cover: 0.12,
   },
   light: {
@@ -51,7 +51,7 @@ export const PALETTES: Record<Theme, Palette> = {
     steer: "#b0147c",
     bright: "#2c74a8",
     faint: "#7d8897",
-    alike: "#6b4fb8",
+    alike: "#7a3fe0",
     cover: 1,
   },
 };

@@ -65,7 +65,8 @@ export function statusPanel(link: Link, store: Store, live: boolean): Panel {
       (fallback.includes(status.sentence) || (status.word === "idle" && fallback !== ""));
     state.dataset.state = status.word;
     write(word, status.word);
-    const more = same ? "" : status.sentence || (SENTENCES[status.word] ?? "");
+    const wrong = text(link.trait("error"));
+    const more = same || status.sentence === wrong ? "" : status.sentence || (SENTENCES[status.word] ?? "");
     write(sentence, more);
     // Read aloud once for each state: not each percent of a load.
     write(spoken, [status.word, more.replace(/\d[\d.,]* ?(%|[kMG]?B\b).*/, "")].filter(Boolean).join(": "));
@@ -76,7 +77,6 @@ export function statusPanel(link: Link, store: Store, live: boolean): Panel {
     bar.style.width = percent === undefined ? "" : `${Math.min(Number(percent), 100)}%`;
     write(notice, fallback);
     notice.hidden = fallback === "";
-    const wrong = text(link.trait("error"));
     write(message, wrong);
     error.hidden = wrong === "" || wrong === dismissed;
     if (!live) {
