@@ -120,6 +120,9 @@ class Conversation:
         elif kind == "map":
             self._mapped = _part(message, "run", int)
             self._answer(self._tell_map)
+        elif kind == "export":
+            run, what = self._run_of(message, "run"), _part(message, "text", str)
+            self._answer(self._tell_export, run, what)
         elif kind == "compare":
             self._answer(self._tell_comparison, self._run_of(message, "a"), self._run_of(message, "b"))
         else:
@@ -270,6 +273,14 @@ class Conversation:
         maps, run = self._widget.loaded().maps, self._tree.numbered(self._mapped)
         making = maps.ask(self._map_made)
         self._send(wire.places(run.number, maps.places(run.graph.keys()), making, maps.trouble))
+
+    def _tell_export(self, run: Run, what: str) -> None:
+        told: wire.Message = {"kind": "export", "text": wire.clip(what, 20), "content": "", "error": ""}
+        try:
+            told["content"] = self._widget.export(run.trace, what)
+        except ValueError as error:
+            told["error"] = str(error)
+        self._send(told)
 
     def _tell_comparison(self, a: Run, b: Run) -> None:
         self._send(wire.comparison(a.number, b.number, a.trace.compare(b.trace)))

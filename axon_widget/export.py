@@ -114,6 +114,35 @@ def replay_data(
     }
 
 
+def page(trace: Trace, tracer: Tracer | None = None, **settings: Any) -> str:
+    """Give a trace as one self-contained page.
+
+    Parameters
+    ----------
+    trace
+        The run.
+    tracer, **settings
+        As `replay_data` takes them.
+
+    Raises
+    ------
+    ValueError
+        If the trace is empty.
+    """
+    check(trace)
+    data = json.dumps(replay_data(trace, tracer, **settings), ensure_ascii=False, allow_nan=False)
+    return _PAGE.format(
+        title=html.escape(f"{trace.text[:60]} - axon-widget"),
+        css=(STATIC / "widget.css").read_text(encoding="utf-8"),
+        data=data.replace("<", "\\u003c"),
+        # Inside a string or a regular expression, which is where they can stand, these mean the same.
+        bundle=(STATIC / "widget.js")
+        .read_text(encoding="utf-8")
+        .replace("</script", "<\\/script")
+        .replace("<!--", "<\\!--"),
+    )
+
+
 def to_html(trace: Trace, path: str | Path, tracer: Tracer | None = None, **settings: Any) -> Path:
     """Write a trace as one self-contained page.
 
@@ -138,20 +167,41 @@ def to_html(trace: Trace, path: str | Path, tracer: Tracer | None = None, **sett
     OSError
         If the file cannot be written.
     """
+    return _write(page(trace, tracer, **settings), path)
+
+
+def to_csv(trace: Trace, path: str | Path) -> Path:
+    """Write a trace as a table, a row for each feature on each token.
+
+    Raises
+    ------
+    ValueError
+        If the trace is empty.
+    OSError
+        If the file cannot be written.
+    """
+    return _write(csv(trace), path)
+
+
+def csv(trace: Trace) -> str:
+    """Give `Trace.to_pandas` as CSV.
+
+    Raises
+    ------
+    ValueError
+        If the trace is empty.
+    """
+    check(trace)
+    return trace.to_pandas().to_csv(index=False, lineterminator="\n")
+
+
+def check(trace: Trace) -> None:
+    """Raise ValueError if there is nothing to export."""
     if not len(trace):
         raise ValueError("There is nothing to show yet: the trace is empty. Run a prompt first.")
-    data = json.dumps(replay_data(trace, tracer, **settings), ensure_ascii=False, allow_nan=False)
-    page = _PAGE.format(
-        title=html.escape(f"{trace.text[:60]} - axon-widget"),
-        css=(STATIC / "widget.css").read_text(encoding="utf-8"),
-        data=data.replace("<", "\\u003c"),
-        # Inside a string or a regular expression, which is where they can stand, these mean the same.
-        bundle=(STATIC / "widget.js")
-        .read_text(encoding="utf-8")
-        .replace("</script", "<\\/script")
-        .replace("<!--", "<\\!--"),
-    )
-    path = Path(path)
-    # Lone surrogates, which a label from elsewhere may hold, have no UTF-8.
-    path.write_text(page, encoding="utf-8", errors="replace")
-    return path
+
+
+def _write(text: str, path: str | Path) -> Path:
+    # Lone surrogates, which a label from elsewhere may hold, have no UTF-8. And a CSV's line ends are its own.
+    Path(path).write_text(text, encoding="utf-8", errors="replace", newline="")
+    return Path(path)

@@ -13,7 +13,7 @@ import traitlets as t
 
 from axon_widget import cells, steering, wire
 from axon_widget.conversation import Conversation
-from axon_widget.export import STATIC, to_html
+from axon_widget.export import STATIC, check, csv, page, to_csv, to_html
 from axon_widget.graph import Graph
 from axon_widget.labels import Label
 from axon_widget.naming import Naming
@@ -492,13 +492,49 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         ValueError
             If nothing was written yet.
         """
-        return to_html(
-            self.trace,
-            path,
-            self.tracer,
-            feature_k=self.feature_k,
-            activation_threshold=self.activation_threshold,
-        )
+        return to_html(self.trace, path, self.tracer, **self._shown)
+
+    def to_json(self, path: str | Path) -> Path:
+        """Write the newest run as JSON, which `Trace.from_json` reads.
+
+        Raises
+        ------
+        ValueError
+            If nothing was written yet.
+        """
+        check(self.trace)
+        return self.trace.to_json(path)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write the newest run as a table, a row for each feature on each token.
+
+        Raises
+        ------
+        ValueError
+            If nothing was written yet.
+        """
+        return to_csv(self.trace, path)
+
+    def export(self, trace: Trace, what: str) -> str:
+        """Give a run as the view saves it: as "html", "json" or "csv".
+
+        Raises
+        ------
+        ValueError
+            If nothing was written yet, or this is not known.
+        """
+        check(trace)
+        if what == "html":
+            return page(trace, self.tracer, **self._shown)
+        if what == "json":
+            return trace.to_json()
+        if what == "csv":
+            return csv(trace)
+        raise ValueError(f"There is no export {what!r}: there are html, json and csv.")
+
+    @property
+    def _shown(self) -> dict[str, Any]:
+        return {"feature_k": self.feature_k, "activation_threshold": self.activation_threshold}
 
     def controls(self, *settings: str) -> Controls:
         """Give sliders for the settings, linked both ways, recipes and presets, to put in any cell.

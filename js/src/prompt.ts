@@ -12,8 +12,9 @@ export interface Panel {
 
 export interface PromptActions {
   fit(): void;
-  /** What stands at the header's end. */
+  /** What stands at the header's end, and what opens below it. */
   tools: HTMLElement[];
+  menus: HTMLElement[];
 }
 
 export function promptPanel(link: Link, live: boolean, actions: PromptActions): Panel {
@@ -79,7 +80,8 @@ export function promptPanel(link: Link, live: boolean, actions: PromptActions): 
   else row.append(savedPrompt(link));
   const menu = live ? modelMenu(link, title) : null;
   const tools = el("div", { class: "buttons tools" }, fit, ...actions.tools);
-  const element = el("header", { class: "header" }, title, row, tools, ...(menu ? [menu.element] : []));
+  const element = el("header", { class: "header" }, title, row, tools, ...actions.menus);
+  if (menu) element.append(menu.element);
 
   const state = () => {
     const { word } = link.status();

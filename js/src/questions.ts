@@ -4,7 +4,7 @@ import { text } from "./loose";
 type Message = Record<string, unknown>;
 
 /** Each kind of question, and the kind of message that answers it. */
-const ANSWERS = { token: "token", search: "found", catalog: "catalog" };
+const ANSWERS = { token: "token", search: "found", catalog: "catalog", export: "export" };
 
 export class Questions {
   #send: (message: Message) => void;
@@ -14,10 +14,15 @@ export class Questions {
     this.#send = send;
   }
 
-  ask(kind: keyof typeof ANSWERS, asked: string, answer: (message: Message) => void): void {
+  ask(
+    kind: keyof typeof ANSWERS,
+    asked: string,
+    answer: (message: Message) => void,
+    more: Message = {},
+  ): void {
     const name = `${ANSWERS[kind]} ${asked}`;
     this.#waiting.set(name, [...(this.#waiting.get(name) ?? []), answer]);
-    this.#send({ kind, text: asked });
+    this.#send({ kind, text: asked, ...more });
   }
 
   hear(message: Message): void {

@@ -11,6 +11,7 @@ import { layersPanel } from "./layers";
 import { pane } from "./pane";
 import { Player } from "./player";
 import { type Panel, promptPanel } from "./prompt";
+import { saveMenu } from "./save";
 import { sidePanel } from "./side";
 import { statusPanel } from "./status";
 import { steeringPanel } from "./steering";
@@ -40,7 +41,12 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
   const layers = layersPanel(store, tip);
   const help = keyHelp();
   const full = fullScreen(root, () => graph.fit());
-  const prompt = promptPanel(link, live, { fit: () => graph.fit(), tools: [help.button, full.button] });
+  const save = saveMenu(link, store, player, graph, root, live);
+  const prompt = promptPanel(link, live, {
+    fit: () => graph.fit(),
+    tools: [save.button, help.button, full.button],
+    menus: [save.element],
+  });
   const status = statusPanel(link, store, live);
   const tokens = tokensPanel(link, store, player, tip, live);
   const panels: Panel[] = [prompt, status, controls, side, tokens, layers];
@@ -75,6 +81,7 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
     g: () => graph.focus(),
     f: () => full.button.click(),
     Escape: () => {
+      if (save.leave()) return true;
       if (store.chosen.size) link.close();
       else if (store.cursor !== null) store.look(null);
       else return full.leave();
@@ -130,6 +137,7 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
     offTheme();
     offFocus();
     full.dispose();
+    save.dispose();
     widths.disconnect();
     player.dispose();
     for (const panel of panels) panel.dispose?.();

@@ -288,6 +288,12 @@ export class Link {
     });
   }
 
+  /** Asks for the run looked at as "html", "json" or "csv". */
+  askExport(what: string, answer: (content: string, error: string) => void): void {
+    const heard = (message: Message) => answer(text(message.content), text(message.error));
+    this.#questions.ask("export", what, heard, { run: this.#store.run });
+  }
+
   // Models
 
   /** Asks which SAEs can be loaded; for an empty text, which are worth a first look. */
@@ -384,6 +390,7 @@ export class Link {
       case "token":
       case "found":
       case "catalog":
+      case "export":
         this.#questions.hear(message);
         break;
       case "edge": {
