@@ -121,8 +121,7 @@ class Conversation:
             self._mapped = _part(message, "run", int)
             self._answer(self._tell_map)
         elif kind == "export":
-            run, what = self._run_of(message, "run"), _part(message, "text", str)
-            self._answer(self._tell_export, run, what)
+            self._answer(self._tell_export, _part(message, "run", int), _part(message, "text", str))
         elif kind == "compare":
             self._answer(self._tell_comparison, self._run_of(message, "a"), self._run_of(message, "b"))
         else:
@@ -274,10 +273,11 @@ class Conversation:
         making = maps.ask(self._map_made)
         self._send(wire.places(run.number, maps.places(run.graph.keys()), making, maps.trouble))
 
-    def _tell_export(self, run: Run, what: str) -> None:
+    def _tell_export(self, number: int, what: str) -> None:
         told: wire.Message = {"kind": "export", "text": wire.clip(what, 20), "content": "", "error": ""}
         try:
-            told["content"] = self._widget.export(run.trace, what)
+            # Halves of characters, which a label from elsewhere may hold, are no text that can be sent.
+            told["content"] = self._widget.export(self._run(number).trace, what).encode(errors="replace").decode()
         except ValueError as error:
             told["error"] = str(error)
         self._send(told)

@@ -1,18 +1,20 @@
 """What the view asks and does, by message, and what it is answered; without a kernel and without a model."""
 
 import gc
+import io
 import json
 import math
 import threading
 import weakref
 
+import pandas as pd
 import pytest
 import traitlets
 
 from axon_widget.engine import attribution
 from axon_widget.engine.attribution import Attribution, Share, Why
 from axon_widget.labels import Label
-from axon_widget.trace import Steer
+from axon_widget.trace import Steer, Trace
 from axon_widget.widget import AxonWidget
 from tests.unit.fakes import FakeTracer, listening, message, sent, settle, still_works, until, write
 
@@ -456,6 +458,52 @@ def test_two_runs_are_compared_where_they_differ(widget):
     table = widget.branches[0].compare(widget.branches[1])
     assert answer["from"] == table.attrs["from"] == 5
     assert [row[:2] for row in answer["rows"]] == table[["sae", "id"]].to_numpy().tolist()
+
+
+def test_a_run_is_given_as_a_page_as_json_and_as_a_table(widget, tmp_path):
+    written(widget)
+    message(widget, kind="branch", run=1, step=4, token_id=None)
+    widget.wait(10)
+    for what in ("html", "json", "csv"):
+        message(widget, kind="export", text=what, run=1)
+    settle(widget)
+    page, data, table = (answer["content"] for answer in sent(widget, "export"))
+    first, newest = widget.branches
+    assert Trace.from_json(data) == first != newest
+    read = pd.read_csv(io.StringIO(table), keep_default_na=False)
+    pd.testing.assert_frame_equal(read, first.to_pandas(), check_dtype=False)
+    # From Python they are files of the newest run.
+    assert Trace.from_json(widget.to_json(tmp_path / "run.json")) == newest
+    assert widget.to_csv(tmp_path / "run.csv").read_bytes().decode() == widget.export(newest, "csv")
+    assert widget.to_html(tmp_path / "run.html").read_text(encoding="utf-8") == widget.export(newest, "html")
+    assert page == widget.export(first, "html")
+    assert widget.error == ""
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"text": "exe", "run": 1}, "no export 'exe': there are html, json and csv"),
+        ({"text": "csv", "run": 9}, "no run 9 any more"),
+    ],
+)
+def test_what_cannot_be_exported_is_said_where_it_was_asked(widget, asked, why):
+    written(widget)
+    message(widget, kind="export", **asked)
+    settle(widget)
+    [answer] = sent(widget, "export")
+    assert why in answer["error"]
+    assert (answer["text"], answer["content"], widget.error) == (asked["text"], "", "")
+
+
+def test_nothing_is_exported_before_anything_was_written(widget, tmp_path):
+    message(widget, kind="export", text="html", run=0)
+    settle(widget)
+    assert "nothing to show yet" in sent(widget, "export")[0]["error"]
+    for export in (widget.to_html, widget.to_json, widget.to_csv):
+        with pytest.raises(ValueError, match="nothing to show yet"):
+            export(tmp_path / "run")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
