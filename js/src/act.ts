@@ -82,7 +82,7 @@ export function actPanel(link: Link, store: Store, askWhy: () => void): Panel {
     others.forEach(({ token, tokenId, probability }, i) => {
       const chip = made[i];
       if (!chip || !frame) return;
-      write(chip, `${oneLine(showToken(token), 18)} ${likelihood(probability)}`);
+      write(chip, `${showToken(token, 18)} ${likelihood(probability)}`);
       chip.dataset.value = `${frame.step} ${tokenId}`;
       chip.disabled = busy;
       chip.title = `Put “${oneLine(token, 40)}” in place of “${oneLine(frame.token, 40)}” and go on, as a new branch`;

@@ -94,9 +94,10 @@ export function oneLine(text: string, most = 400): string {
   return letters.length > most ? `${letters.slice(0, most - 1).join("")}…` : letters.join("");
 }
 
-/** A token in a sentence about it: what is invisible gets a sign. */
-export function showToken(token: string): string {
-  return token.replace(/\n/g, "↵").replace(/\t/g, "⇥").replace(/^ | $/g, "·") || "(empty)";
+/** A token in a sentence about it: what is invisible gets a sign, what is long is cut. */
+export function showToken(token: string, most = 60): string {
+  const signs = token.replace(/\n/g, "↵").replace(/\t/g, "⇥").replace(/^ | $/g, "·");
+  return oneLine(signs, most) || (token ? "◦" : "(empty)");
 }
 
 /** Activations and ratios in as many digits as carry meaning. */

@@ -5,7 +5,6 @@ import { type Alternative, type Frame, keyOf, LITTLE } from "./frame";
 import type { Store } from "./store";
 import { beyond, little } from "./token";
 
-const MOST_TOKEN = 60;
 const MOST_FEATURES = 4;
 
 export function describe(frame: Frame, store: Store): Node[] {
@@ -55,12 +54,12 @@ export function describe(frame: Frame, store: Store): Node[] {
 }
 
 function likely(token: string, probability: number, kind: string): HTMLElement {
-  return bar(oneLine(showToken(token), MOST_TOKEN), likelihood(probability), probability, kind);
+  return bar(showToken(token), likelihood(probability), probability, kind);
 }
 
 /** The token's text; what has none is part of a character that stands with a later token. */
 function named(frame: Frame): string {
-  return frame.token === "" ? "(part of a character)" : oneLine(showToken(frame.token), MOST_TOKEN);
+  return frame.token === "" ? "(part of a character)" : showToken(frame.token);
 }
 
 /** The features that fire on it, the strongest first. */

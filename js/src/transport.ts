@@ -1,5 +1,5 @@
 /** Moves through the run: play, pause, speed, loop, and a scrubber that one can drag. */
-import { button, el, icon, oneLine, showToken, write } from "./dom";
+import { button, el, icon, showToken, write } from "./dom";
 import type { Frame } from "./frame";
 import { recall, remember } from "./memory";
 import { type Player, RATE, type Speed } from "./player";
@@ -92,7 +92,7 @@ export function transportPanel(store: Store, player: Player): Panel {
     scrubber.style.setProperty("--share", String(value / Math.max(shown.length - 1, 1)));
     scrubber.setAttribute(
       "aria-valuetext",
-      at ? `${value + 1} of ${shown.length}: ${oneLine(showToken(at.token), 40)}` : "no token yet",
+      at ? `${value + 1} of ${shown.length}: ${showToken(at.token, 40)}` : "no token yet",
     );
     newest.disabled = store.cursor === null;
     if (play.ariaLabel !== title) {

@@ -43,6 +43,18 @@ def test_the_graph_grows_while_it_writes(bench: Notebook) -> None:
     nodes, drawn = len(view.nodes()), view.drawn()
     view.until("graph.axon.nodes().length > argument", nodes)
     view.until("graph.axon.drawn() > argument", drawn + 3)
+    # The space bar holds the look, though the run goes on, and plays on from there; Escape follows the run again.
+    moment = "root.querySelector('[data-axon=cursor]').textContent"
+    view.part("strip").press("Space")
+    at, total = view.part("cursor").inner_text().split(" / ")
+    view.until(f"{moment}.endsWith(` / ${{argument}}`)", int(total) + 4)
+    assert view.part("cursor").inner_text().split(" / ")[0] == at
+    assert view.part("play").get_attribute("aria-label") == "Replay token by token"
+    view.part("strip").press("Space")
+    view.until(f"{moment}.startsWith(`${{argument}} / `)", int(at) + 1)
+    view.part("strip").press("Escape")
+    view.until(f"{moment}.split(' / ')[0] === {moment}.split(' / ')[1]")
+    assert view.part("play").get_attribute("aria-label") == "Stay at this token while the model writes on"
     assert bench.python("w.status") == "running"
 
 
