@@ -31,9 +31,9 @@ export function describe(frame: Frame, store: Store): Node[] {
     const own = ({ token, tokenId }: Alternative) =>
       tokenId === null ? token === frame.token : tokenId === frame.tokenId;
     for (const one of frame.alternatives)
-      nodes.push(likely(one.token, one.probability, own(one) ? "mono chosen" : "mono"));
+      nodes.push(likely(one.token, one.probability, own(one) ? "mono own" : "mono"));
     if (frame.logprob !== null && !frame.alternatives.some(own))
-      nodes.push(likely(frame.token, Math.exp(frame.logprob), "mono chosen"));
+      nodes.push(likely(frame.token, Math.exp(frame.logprob), "mono own"));
   }
   nodes.push(...strongest(frame, store));
   if (frame.fits.length) nodes.push(fitTable(frame, store));
