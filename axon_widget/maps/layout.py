@@ -41,8 +41,19 @@ def arrange(directions: Floats) -> Floats:
     places = _first(unit)
     if count > 3:
         places = _settle(places, nearest(unit, min(_NEAREST, count // 3)))
-    places -= (places.max(0) + places.min(0)) / 2
-    return np.asarray(places / max(float(np.abs(places).max(initial=0)), 1e-12), np.float32)
+    return np.asarray((_even(places) + _within(places)) / 2, np.float32)
+
+
+def _within(places: Floats) -> Floats:
+    """Give the same between -1 and 1."""
+    places = places - (places.max(0) + places.min(0)) / 2
+    return places / max(float(np.abs(places).max(initial=0)), 1e-12)
+
+
+def _even(places: Floats) -> Any:
+    """Give each one's rank along either axis, between -1 and 1: where it is crowded there is more room."""
+    ranks = np.argsort(np.argsort(places, axis=0, kind="stable"), axis=0, kind="stable")
+    return 2 * ranks / max(len(places) - 1, 1) - 1
 
 
 def nearest(unit: Floats, count: int) -> NDArray[np.int64]:

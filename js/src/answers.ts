@@ -69,6 +69,15 @@ export interface Similar {
   cosine: number;
 }
 
+/** Places on the maps of the SAEs, within -1 and 1. */
+export interface Places {
+  at: Map<Key, [x: number, y: number]>;
+  /** There are maps that are still being made. */
+  making: boolean;
+  /** Why there are maps that cannot be made, as a sentence. */
+  trouble: string;
+}
+
 export interface ComparedFeature {
   label: string;
   /** Mean activation over the tokens that are a track's own. */
@@ -183,6 +192,18 @@ export function readSimilar(value: unknown): Similar[] {
     if (sa == null || a == null || sb == null || b == null || cosine === null) return [];
     return [{ a: keyOf(sa, a), b: keyOf(sb, b), cosine }];
   });
+}
+
+export function readPlaces(value: unknown): Places {
+  const raw = record(value);
+  const at = new Map<Key, [number, number]>();
+  for (const item of list(raw?.places)) {
+    const [sae, id] = [whole(list(item)[0]), whole(list(item)[1])];
+    const [x, y] = [number(list(item)[2]), number(list(item)[3])];
+    if (sae === null || id === null || x === null || y === null) continue;
+    at.set(keyOf(sae, id), [Math.min(Math.max(x, -1), 1), Math.min(Math.max(y, -1), 1)]);
+  }
+  return { at, making: raw?.making === true, trouble: text(raw?.trouble) };
 }
 
 export function readCompared(value: unknown): Compared | null {

@@ -42,6 +42,8 @@ export interface Moment {
 
 export class Fold implements Moment {
   step = -1;
+  /** Another one whenever an edge may have changed. */
+  version = 0;
   nodes = new Map<Key, NodeState>();
   edges = new Map<string, EdgeState>();
   scale = 0;
@@ -50,6 +52,7 @@ export class Fold implements Moment {
 
   add(frame: Frame): void {
     this.step = frame.step;
+    this.version++;
     for (const f of frame.features) {
       const key = keyOf(f.sae, f.id);
       this.scale = Math.max(this.scale, f.activation);
@@ -107,6 +110,7 @@ export class Fold implements Moment {
 
   /** Takes the significance of every pair as it stands now; a pair that is not listed has none. */
   settle(edges: Pair[]): void {
+    this.version++;
     for (const edge of this.edges.values()) edge.s = 0;
     for (const { a, b, n, s } of edges) {
       const [first, second] = [a, b].sort() as [Key, Key];

@@ -18,6 +18,7 @@ const EDGES: Option<Settings["edges"]>[] = [
 ];
 const HUES: Option<Settings["hue"]>[] = [
   ["activation", "activation", "lit where it fires on the token looked at"],
+  ["cluster", "cluster", "groups of features tied among each other more than to others"],
   ["layer", "layer", "from the first layers to the last"],
   ["effect", "effect", "which features pushed the chosen token up or down"],
   ["compare", "compare", "in which of the two compared runs a feature is stronger"],
@@ -25,10 +26,12 @@ const HUES: Option<Settings["hue"]>[] = [
 const LAYOUTS: Option<Settings["layout"]>[] = [
   ["force", "force", "near to each other what fires together"],
   ["layers", "by layer", "the layers side by side, in the order of depth"],
+  ["map", "map", "near to each other what writes alike, on a map of the whole SAE"],
 ];
 
 /** The thresholds: shared tokens, and the cosine of two directions. */
 const COUNT = { least: 2, most: 10, step: 1 };
+const KEEP = { least: 20, most: 1000, step: 20 };
 const COSINE = { least: 0.3, most: 0.95, step: 0.05 };
 
 export function graphBar(store: Store, live: boolean): Bar {
@@ -51,12 +54,28 @@ export function graphBar(store: Store, live: boolean): Bar {
     attrs: { type: "button" },
   });
   dense.addEventListener("click", () => store.configure({ dense: !store.settings.dense }));
-  const rest = el("div", { class: "bar-rest" }, hue.element, layout.element, dense);
+  const staying = el("output", { class: "value" });
+  const most = range({
+    axon: "keep",
+    label: "Nodes that stay",
+    choose: (value) => store.configure({ keep: value }),
+  });
+  const keep = el(
+    "label",
+    {
+      class: "threshold",
+      title: "how many nodes stay; of the others the oldest and weakest fade, selected and pinned ones never",
+    },
+    el("span", { class: "word", text: "keep" }),
+    most.element,
+    staying,
+  );
+  const rest = el("div", { class: "bar-rest" }, hue.element, layout.element, dense, keep);
   const more = el("button", {
     class: "toggle more",
     axon: "graph-bar-more",
     text: "more",
-    title: "Hue and layout",
+    title: "Hue, layout and how many nodes stay",
     attrs: { type: "button" },
   });
   const element = el(
@@ -102,8 +121,9 @@ export function graphBar(store: Store, live: boolean): Bar {
     layout.show(settings.layout, offered.layout);
     dense.hidden = !offered.dense;
     dense.setAttribute("aria-pressed", String(settings.dense));
-    const some = offered.hue.length > 1 || offered.layout.length > 1 || offered.dense;
-    rest.hidden = more.hidden = !some;
+    most.follow(settings.keep, KEEP.least, KEEP.most, KEEP.step);
+    write(staying, String(settings.keep));
+    most.element.setAttribute("aria-valuetext", `${settings.keep} nodes`);
   };
   update();
   return { element, update };

@@ -1,8 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { type Body, seed, shown, strands } from "./layout";
+import { shown, strands } from "./layout";
 import { choices, type Look, lookOf } from "./look";
 import { HUES, hex, leaning, tintOf } from "./scene-hue";
-import { Planes } from "./scene-layers";
 import type { Comparison, Effects, Settings } from "./store";
 import { type EdgeState, type Moment, type NodeState, Store } from "./store";
 
@@ -33,10 +32,12 @@ function look(more: Partial<Look> = {}): Look {
   const usual: Settings = new Store().settings;
   return {
     ...{ ...usual, saes: 1, layers: [3], titles: ["layer 3"] },
-    ...{ effects: null, comparison: null, similar: [] },
+    ...{ effects: null, comparison: null, similar: [], clusters: new Map(), places: new Map(), unmapped: "" },
     ...more,
   };
 }
+
+const none: ReadonlySet<string> = new Set();
 
 const keys = (list: { node: NodeState }[]) => list.map((one) => one.node.key);
 
@@ -47,7 +48,7 @@ describe("what is shown", () => {
       [],
       [2, 40],
     );
-    for (const one of shown(both, look({ saes: 2 }), null)) {
+    for (const one of shown(both, look({ saes: 2 }), none)) {
       expect(one.heat).toBeCloseTo(1);
       expect(one.weight).toBeCloseTo(1);
     }
@@ -55,21 +56,60 @@ describe("what is shown", () => {
 
   it("leaves dense features out when asked to, but for the selected one", () => {
     const some = moment([node("0:1", { dense: true }), node("0:2", { dense: true }), node("0:3")]);
-    expect(keys(shown(some, look(), null))).toEqual(["0:1", "0:2", "0:3"]);
-    expect(keys(shown(some, look({ dense: false }), "0:2"))).toEqual(["0:2", "0:3"]);
+    expect(keys(shown(some, look(), none))).toEqual(["0:1", "0:2", "0:3"]);
+    expect(keys(shown(some, look({ dense: false }), new Set(["0:2"])))).toEqual(["0:2", "0:3"]);
   });
 
   it("shows what is steered, however many nodes do more by themselves", () => {
-    const many = Array.from({ length: 300 }, (_, i) => node(`0:${i}`));
+    const many = Array.from({ length: 400 }, (_, i) => node(`0:${i}`));
     const quiet = { last: 0, lastStep: -1, peak: 0, count: 0, dense: true };
     const list = shown(
       moment([...many, node("0:900", { ...quiet, steered: 2 }), node("0:901", quiet)]),
       look({ dense: false }),
-      null,
+      none,
     );
-    expect(list.length).toBeLessThan(300);
+    expect(list.length).toBeLessThan(400);
     expect(keys(list)).toContain("0:900");
     expect(keys(list)).not.toContain("0:901");
+  });
+
+  it("keeps as many as are to stay, whoever is marked among them, and lets the next to go fade", () => {
+    const many = Array.from({ length: 300 }, (_, i) =>
+      node(`0:${i}`, { lastStep: 9 - (i % 10), last: 1 - i / 400 }),
+    );
+    const kept = new Set(["0:299", "0:298"]);
+    for (const keep of [60, 150, 1000]) {
+      const list = shown(moment(many), look({ keep }), kept);
+      expect(list.length).toBe(Math.min(keep, 300));
+      expect(keys(list)).toEqual(expect.arrayContaining([...kept]));
+      const faded = list.filter((one) => one.presence < 1);
+      if (keep === 1000) expect(faded).toEqual([]);
+      else {
+        expect(faded.length).toBeGreaterThan(0.1 * keep);
+        expect(Math.min(...faded.map((one) => one.presence))).toBeGreaterThan(0.3);
+        // Each one fades at least as much as whoever is stronger, and nobody who fires or is marked.
+        expect(faded.map((one) => -one.presence)).toEqual(
+          faded.map((one) => -one.presence).sort((p, q) => p - q),
+        );
+        expect(faded.filter((one) => one.firing || kept.has(one.node.key))).toEqual([]);
+      }
+    }
+    // More may be marked than are to stay.
+    expect(shown(moment(many), look({ keep: 20 }), new Set(many.map(({ key }) => key))).length).toBe(300);
+  });
+
+  it("draws the more edges the more nodes stay", () => {
+    const many = Array.from({ length: 400 }, (_, i) => node(`0:${i}`));
+    const edges = many.flatMap(({ key }, i) =>
+      Array.from({ length: 30 }, (_, k) => edge(key, `0:${(i + k + 1) % 400}`, 3, k < 10 ? 2 : 0)),
+    );
+    const all = new Set(many.map(({ key }) => key));
+    const count = (keep: number) => {
+      const found = strands(moment(many, edges), look({ keep, edges: "all" }), all, null);
+      return found.filter((one) => one.drawn).length;
+    };
+    expect(count(1000)).toBeGreaterThan(5000);
+    expect(count(100)).toBeLessThan(2000);
   });
 
   it("shows in a comparison what fired only in the other run", () => {
@@ -79,7 +119,7 @@ describe("what is shown", () => {
     rows.set("0:7", { label: "there", a: 0, b: 1, ...row });
     const comparison = { a: 1, b: 2, rows, titleA: "A", titleB: "B" };
     const compared = look({ hue: "compare", comparison });
-    const list = shown(moment([node("0:1"), node("0:2")]), compared, null);
+    const list = shown(moment([node("0:1"), node("0:2")]), compared, none);
     expect(keys(list).sort()).toEqual(["0:1", "0:2", "0:7"]);
     const colour = (key: string) => {
       const one = list.find((other) => other.node.key === key);
@@ -99,7 +139,7 @@ describe("what is shown", () => {
       ]),
     };
     const lit = look({ hue: "effect", effects });
-    const list = shown(moment([node("0:1", { lastStep: 0 }), node("0:2"), node("0:3")]), lit, null);
+    const list = shown(moment([node("0:1", { lastStep: 0 }), node("0:2"), node("0:3")]), lit, none);
     expect(list.map((one) => one.heat)).toEqual([1, 1, 0]);
     expect(list.map((one) => hex(tintOf(one, lit, "light"))).slice(0, 2)).toEqual([
       hex(HUES.light.up),
@@ -162,46 +202,31 @@ describe("what can be chosen", () => {
     expect(choices(store, false)).toEqual({
       ...{ edges: ["significant", "all"], hue: ["activation"], layout: ["force"], dense: false },
     });
+    expect(choices(store, true).layout).toEqual(["force", "map"]);
     const { edges, hue, layout } = lookOf(store, false);
     expect([edges, hue, layout]).toEqual(["significant", "activation", "force"]);
     expect(choices(store, true).edges).toContain("similar");
+    // Without a kernel there is a map where one was saved.
+    store.place({ at: new Map([["0:1", [0, 0]]]), making: false, trouble: "" });
+    expect(choices(store, false).layout).toEqual(["force", "map"]);
   });
-});
 
-describe("the layout by layer", () => {
-  it("brings every feature into its plane and back to where it was", () => {
-    const bodies = new Map<string, Body>();
-    for (let i = 0; i < 40; i++) {
-      const body = seed(`${i % 4}:${i}`, []);
-      bodies.set(body.key, { ...body, x: 5 * body.x, y: 5 * body.y, z: 5 * body.z });
-    }
-    const before = new Map([...bodies].map(([key, { x, y, z }]) => [key, { x, y, z }]));
-    const planes = new Planes(bodies);
-    let arrived = 0;
-    planes.onArrive = () => {
-      arrived += 1;
-    };
-    expect(planes.lay(true, 4, 1.6, false)).toBe(true);
-    expect(planes.lay(true, 4, 1.6, false)).toBe(false);
-    let most = 0;
-    for (let i = 0; i < 100; i++) {
-      const was = [...bodies.values()].map(({ x }) => x);
-      planes.tick(1 / 60);
-      most = Math.max(...[...bodies.values()].map(({ x }, at) => Math.abs(x - (was[at] ?? 0))), most);
-    }
-    expect(arrived).toBe(1);
-    // On its way nothing jumps.
-    expect(most).toBeLessThan(12);
-    for (const body of bodies.values()) {
-      expect(Math.abs(body.x - planes.middle(body))).toBeLessThanOrEqual(planes.half);
-      expect(body.fx).toBeUndefined();
-    }
-    planes.lay(false, 4, 1.6, true);
-    planes.tick(1 / 60);
-    for (const [key, { x, y, z }] of bodies) {
-      expect(x).toBeCloseTo(before.get(key)?.x ?? 0);
-      expect(y).toBeCloseTo(before.get(key)?.y ?? 0);
-      expect(z).toBeCloseTo(before.get(key)?.z ?? 0);
-    }
+  it("says why the map is not there yet, and lays out by force until it is", () => {
+    const store = new Store();
+    store.configure({ layout: "map" });
+    store.place({ at: new Map(), making: true, trouble: "" });
+    expect(lookOf(store, true)).toMatchObject({
+      layout: "force",
+      unmapped: expect.stringContaining("being made"),
+    });
+    store.place({ at: new Map(), making: false, trouble: "It cannot be made." });
+    expect(lookOf(store, true)).toMatchObject({ layout: "force", unmapped: "It cannot be made." });
+    store.place({ at: new Map([["0:1", [0.5, 0]]]), making: true, trouble: "" });
+    expect(lookOf(store, true)).toMatchObject({ layout: "map", unmapped: "" });
+    // Another answer adds to it; another model has another map.
+    store.place({ at: new Map([["1:2", [0, 1]]]), making: false, trouble: "" });
+    expect([...lookOf(store, true).places.keys()]).toEqual(["0:1", "1:2"]);
+    store.forgetDetails();
+    expect(store.places.at.size).toBe(0);
   });
 });

@@ -43,6 +43,8 @@ export class GraphPanel {
   #theme: Theme = "dark";
   #scene: GraphScene | null = null;
   #trouble = "";
+  /** Why the map that was asked for is not shown. */
+  #unmapped = "";
   /** Drawing again may help where a surface was lost, not where there never was one. */
   #lostOnce = false;
   #size = { width: 0, height: 0 };
@@ -127,8 +129,11 @@ export class GraphPanel {
     const look = lookOf(this.#store, this.#live);
     const moment = this.#store.moment();
     if (this.#live && (look.edges === "similar" || look.layout === "layers")) this.#link.askSimilar();
-    this.#scene?.show(moment, look, this.#store.selectedKey);
+    if (this.#live && this.#store.settings.layout === "map") this.#link.askPlaces();
+    const { selectedKey: inspected, chosen, pinned } = this.#store;
+    this.#scene?.show(moment, look, { inspected, chosen, pinned });
     const nodes = [...moment.nodes.values()];
+    this.#unmapped = look.unmapped;
     this.#legend.update(look, this.#theme, {
       steered: nodes.some((node) => node.steered !== null),
       dense: look.dense && nodes.some((node) => node.dense),
@@ -138,7 +143,7 @@ export class GraphPanel {
   #say(): void {
     const { word, sentence } = this.#link.status();
     const empty = this.#store.moment().nodes.size === 0;
-    let note = this.#trouble;
+    let note = this.#trouble || (empty ? "" : this.#unmapped);
     if (!note && empty) {
       if (word === "loading") note = sentence ? `Loading ${sentence}` : "Loading the model…";
       else if (word === "running") note = "Reading the prompt…";
@@ -148,6 +153,7 @@ export class GraphPanel {
     }
     this.#note.hidden = note === "";
     this.#note.classList.toggle("trouble", this.#trouble !== "");
+    this.#note.classList.toggle("aside", !empty && this.#trouble === "");
     this.#graph.classList.toggle("undrawn", this.#trouble !== "");
     if (this.#note.firstChild?.textContent !== note) {
       const line = el("p");
@@ -169,10 +175,11 @@ export class GraphPanel {
         theme: this.#theme,
         bodies: this.#bodies,
         labelOf: (key) => this.#store.label(key),
-        onPick: (node) => {
+        onPick: (node, more) => {
           this.#tip.hide();
           this.#over = null;
-          this.#link.select(node?.id ?? null, node?.sae);
+          if (!more) this.#link.select(node?.id ?? null, node?.sae);
+          else if (node) this.#link.toggle(node.key);
         },
         onHover: (target, x, y) => this.#hover(target, x, y),
         onLost: () => this.#lost(),

@@ -3,12 +3,13 @@ import { type Key, partsOf, SIGNIFICANT } from "./frame";
 import type { Look } from "./look";
 import type { EdgeState, Moment, NodeState } from "./store";
 
-const MOST_NODES = 200;
-const MORE_PER_SAE = 40;
-const MOST_NODES_EVER = 360;
-const MOST_BRIGHT = 500;
-const MOST_FAINT = 1200;
-const MOST_SIMILAR = 500;
+/** How many edges are drawn for each node that stays. */
+const BRIGHT = 2.5;
+const FAINT = 6;
+const SIMILAR = 2.5;
+/** The last of those that stay fade before they go: from this place on, down to so much. */
+const FADING = 0.75;
+const FADED = 0.35;
 const FAINT_PER_NODE = 2;
 const MOST_OWN = 30;
 /** What is left of a node's light one token later. */
@@ -39,6 +40,8 @@ export interface Shown {
   /** 0..1: how strong it has been at most. */
   weight: number;
   firing: boolean;
+  /** 0..1: less for the next ones to go. */
+  presence: number;
 }
 
 /** Activations of different layers have different scales: each SAE's are measured against its own strongest. */
@@ -46,24 +49,30 @@ function scaleOf(moment: Moment, sae: number): number {
   return moment.scales[sae] || moment.scale || 1;
 }
 
-export function shown(moment: Moment, look: Look, keep: Key | null): Shown[] {
+/** What is shown: all in `kept`, and of the others as many as are to stay, the strongest and newest first. */
+export function shown(moment: Moment, look: Look, kept: ReadonlySet<Key>): Shown[] {
   const all: (Shown & { rank: number })[] = [];
   const add = (node: NodeState) => {
-    if (node.dense && !look.dense && node.key !== keep && node.steered === null) return;
+    if (node.dense && !look.dense && !kept.has(node.key) && node.steered === null) return;
     const scale = scaleOf(moment, node.sae);
     const age = moment.step - node.lastStep;
     const heat = heatOf(node, look, scale, age);
     const weight = Math.min(Math.sqrt(Math.max(node.peak, 0) / scale), 1);
     // What a hand put in is shown however little it does by itself.
-    const hand = node.key === keep ? 9 : node.steered !== null ? 5 : 0;
+    const hand = kept.has(node.key) ? 9 : node.steered !== null ? 5 : 0;
     const rank = hand + heat + 0.7 * weight * 0.99 ** age;
-    all.push({ node, heat, weight, firing: age === 0, rank });
+    all.push({ node, heat, weight, firing: age === 0, presence: 1, rank });
   };
   for (const node of moment.nodes.values()) add(node);
   for (const node of strangers(moment, look)) add(node);
-  const most = Math.min(MOST_NODES + MORE_PER_SAE * (look.saes - 1), MOST_NODES_EVER);
-  if (all.length > most) all.sort((p, q) => q.rank - p.rank);
-  return all.slice(0, most);
+  const most = Math.max(look.keep, kept.size);
+  if (all.length <= most) return all;
+  all.sort((p, q) => q.rank - p.rank);
+  const first = FADING * most;
+  return all.slice(0, most).map((one, place) => {
+    const late = Math.max(place - first, 0) / (most - first);
+    return { ...one, presence: one.firing || kept.has(one.node.key) ? 1 : 1 - (1 - FADED) * late };
+  });
 }
 
 function heatOf(node: NodeState, look: Look, scale: number, age: number): number {
@@ -115,12 +124,12 @@ export interface Strand {
 export function strands(moment: Moment, look: Look, keys: ReadonlySet<Key>, selected: Key | null): Strand[] {
   const found = new Map<string, Strand>();
   const counted = look.edges !== "similar";
-  const ties = togetherTies(moment, keys);
+  const ties = togetherTies(moment, keys, BRIGHT * look.keep);
   const visible = (edge: EdgeState) =>
     counted && edge.n >= look.leastCount && (edge.s >= SIGNIFICANT || look.edges === "all");
   for (const edge of ties) found.set(edge.key, strandOf(edge, visible(edge), true));
   if (look.edges === "all")
-    for (const edge of faintest(moment, keys, look.leastCount))
+    for (const edge of faintest(moment, keys, look.leastCount, FAINT * look.keep))
       if (!found.has(edge.key)) found.set(edge.key, strandOf(edge, true, false));
   if (selected && counted)
     for (const edge of edgesOf(moment, selected, keys).filter(visible))
@@ -134,7 +143,7 @@ function strandOf({ key, a, b, n, s }: EdgeState, drawn: boolean, pulls: boolean
 }
 
 /** Every significant edge (the surest first), and of the others the few that tie each node in. */
-function togetherTies(moment: Moment, keys: ReadonlySet<Key>): EdgeState[] {
+function togetherTies(moment: Moment, keys: ReadonlySet<Key>, most: number): EdgeState[] {
   const bright: EdgeState[] = [];
   const faint: EdgeState[] = [];
   for (const edge of moment.edges.values())
@@ -142,7 +151,7 @@ function togetherTies(moment: Moment, keys: ReadonlySet<Key>): EdgeState[] {
   bright.sort((p, q) => q.s - p.s);
   faint.sort((p, q) => q.n - p.n || q.lastStep - p.lastStep);
   const tied = new Map<Key, number>();
-  const kept = bright.slice(0, MOST_BRIGHT);
+  const kept = bright.slice(0, most);
   for (const edge of faint) {
     const [a, b] = [tied.get(edge.a) ?? 0, tied.get(edge.b) ?? 0];
     if (Math.min(a, b) >= FAINT_PER_NODE || Math.max(a, b) >= 3 * FAINT_PER_NODE) continue;
@@ -153,11 +162,11 @@ function togetherTies(moment: Moment, keys: ReadonlySet<Key>): EdgeState[] {
   return kept;
 }
 
-function faintest(moment: Moment, keys: ReadonlySet<Key>, least: number): EdgeState[] {
+function faintest(moment: Moment, keys: ReadonlySet<Key>, least: number, most: number): EdgeState[] {
   return [...moment.edges.values()]
     .filter((edge) => edge.s < SIGNIFICANT && edge.n >= least && keys.has(edge.a) && keys.has(edge.b))
     .sort((p, q) => q.n - p.n || q.lastStep - p.lastStep)
-    .slice(0, MOST_FAINT);
+    .slice(0, most);
 }
 
 /** All of one node's edges, the surest first: shown while it is selected, without pulling on the layout. */
@@ -174,7 +183,7 @@ function similarStrands(look: Look, keys: ReadonlySet<Key>): Strand[] {
   if (look.edges !== "similar" && !layered) return [];
   return look.similar
     .filter(({ a, b }) => keys.has(a) && keys.has(b))
-    .slice(0, MOST_SIMILAR)
+    .slice(0, SIMILAR * look.keep)
     .map(({ a, b, cosine }) => {
       const across = partsOf(a).sae !== partsOf(b).sae;
       const drawn = cosine >= look.leastCosine && (look.edges === "similar" || across);

@@ -1,7 +1,7 @@
 /** How to read the graph as it is drawn now, one line each for size, brightness, hue and edges. */
 import { el, layerTag, oneLine } from "./dom";
 import type { Look } from "./look";
-import { divergingTint, hex, layerTint } from "./scene-hue";
+import { clusterTint, divergingTint, hex, layerTint } from "./scene-hue";
 import type { Theme } from "./theme";
 
 export interface Legend {
@@ -20,7 +20,13 @@ export function legendPanel(): Legend {
     update(look, theme, has) {
       const now = JSON.stringify([
         ...[look.edges, look.hue, look.layout, look.titles, look.leastCount, look.leastCosine, theme, has],
-        ...[look.effects?.of, look.effects?.exact, look.comparison?.titleA, look.comparison?.titleB],
+        ...[
+          new Set(look.clusters.values()).size,
+          look.effects?.of,
+          look.effects?.exact,
+          look.comparison?.titleA,
+          look.comparison?.titleB,
+        ],
       ]);
       if (now === before) return;
       before = now;
@@ -28,6 +34,7 @@ export function legendPanel(): Legend {
         line("size", [sign("size"), "size: peak"], sizeTitle(look)),
         ...brightness(look),
         ...hue(look, theme),
+        ...place(look),
         ...edges(look),
         ...(has.steered
           ? [line("steered", [sign("steered"), "steered"], "its activation is set by hand")]
@@ -72,6 +79,7 @@ function brightness(look: Look): HTMLElement[] {
 function hue(look: Look, theme: Theme): HTMLElement[] {
   const { effects, comparison } = look;
   if (look.hue === "layer") return [layers(look, theme)];
+  if (look.hue === "cluster") return [clusters(look, theme)];
   if (look.hue === "effect" && effects) {
     const what = oneLine(effects.of, 48);
     const kind = effects.exact
@@ -101,11 +109,31 @@ function hue(look: Look, theme: Theme): HTMLElement[] {
   ];
 }
 
+function place(look: Look): HTMLElement[] {
+  if (look.layout !== "map") return [];
+  const title =
+    "where a feature lies: near to those whose decoder directions point the same way, as far as a plane can show that (t-SNE of the whole SAE)";
+  return [line("place", [sign("near"), "near: write alike"], title)];
+}
+
 function scale(ends: [string, string], theme: Theme, of: string, title: string): HTMLElement {
   const bar = sign("ramp");
   const stops = [-1, -0.5, 0, 0.5, 1].map((value) => hex(divergingTint(value, theme)));
   bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
   return line("hue", [...(of ? [`${of}:`] : []), ends[0], bar, ends[1]], title);
+}
+
+function clusters(look: Look, theme: Theme): HTMLElement {
+  const colours = [...new Set(look.clusters.values())].sort((p, q) => p - q);
+  const bar = sign("ramp");
+  const stops = colours.map((cluster, i) => {
+    const part = (at: number) => `${((100 * at) / colours.length).toFixed(1)}%`;
+    return `${hex(clusterTint(cluster, theme))} ${part(i)} ${part(i + 1)}`;
+  });
+  bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
+  const title =
+    "groups of features that are tied among each other more than to others (Louvain's method on the significant edges of the whole run); grey: in none of the largest";
+  return line("hue", [bar, "groups"], title);
 }
 
 function layers(look: Look, theme: Theme): HTMLElement {

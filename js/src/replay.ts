@@ -97,11 +97,20 @@ export class SavedModel implements Port {
   }
 
   #steps(from: number, greet: boolean): void {
-    const { steps: saved, runs, finish, edges, similar } = this.#saved;
+    const { steps: saved, runs, finish, edges, similar, places } = this.#saved;
     const steps = list(saved);
     const run = number(this.#saved.run) ?? 1;
     if (greet)
-      this.#tell("msg:custom", { kind: "snapshot", run, total: steps.length, runs, finish, edges, similar });
+      this.#tell("msg:custom", {
+        kind: "snapshot",
+        run,
+        total: steps.length,
+        runs,
+        finish,
+        edges,
+        similar,
+        places,
+      });
     for (let at = from; at < steps.length; at += CHUNK)
       this.#tell("msg:custom", { kind: "steps", run, steps: steps.slice(at, at + CHUNK) });
   }

@@ -3,10 +3,10 @@ import ForceGraph3D, { type ForceGraph3DInstance } from "3d-force-graph";
 import { Object3D } from "three";
 import { partsOf } from "./frame";
 import { calm, gather } from "./layout";
-import type { Planes } from "./scene-layers";
 import type { Tie } from "./scene-marks";
+import type { Sheets } from "./scene-sheets";
 
-export function makeGraph(holder: HTMLElement, planes: Planes): ForceGraph3DInstance {
+export function makeGraph(holder: HTMLElement, sheets: Sheets): ForceGraph3DInstance {
   const page = window as unknown as { scene?: unknown };
   const had = "scene" in page;
   const kept = page.scene;
@@ -31,25 +31,25 @@ export function makeGraph(holder: HTMLElement, planes: Planes): ForceGraph3DInst
     .d3AlphaMin(0.004);
   const apart = ({ strand }: Tie) => Math.abs(partsOf(strand.a).sae - partsOf(strand.b).sae);
   const distance = (tie: Tie) => {
-    const close = planes.on ? 0.55 : 1;
+    const close = sheets.layered ? 0.55 : 1;
     if (tie.strand.kind === "together") return close * (tie.strand.bright ? 26 : 42);
     // What lives on in the next layer shall stand right across from where it was.
-    return planes.on && apart(tie) ? planes.gap * apart(tie) : close * 30;
+    return sheets.layered && apart(tie) ? sheets.gap * apart(tie) : close * 30;
   };
   const strength = ({ strand }: Tie) =>
     strand.kind === "together" ? (strand.bright ? 0.25 : 0.05) : 0.3 * strand.cosine ** 2;
   graph.d3Force("center", null);
   graph
     .d3Force("charge")
-    ?.strength(() => (planes.on ? -16 : -40))
+    ?.strength(() => (sheets.layered ? -16 : -40))
     .distanceMax(200);
   graph.d3Force("link")?.distance(distance).strength(strength);
   graph.d3Force(
     "gather",
-    gather(() => (planes.on ? 0 : 0.05)),
+    gather(() => (sheets.layered ? 0 : 0.05)),
   );
   graph.d3Force("calm", calm(1.5, 6));
-  graph.d3Force("planes", planes.force);
+  graph.d3Force("sheets", sheets.force);
   return graph;
 }
 

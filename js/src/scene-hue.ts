@@ -12,16 +12,21 @@ interface Hues {
   /** Shallow to deep: lightness grows all the way, so that the order is seen without hue too. */
   ramp: Tint[];
   /** Blue and orange keep apart for every kind of colour vision. */
+  /** For communities, in the order they are given out: told apart by every kind of colour vision. */
+  clusters: Tint[];
   down: Tint;
   even: Tint;
   up: Tint;
 }
 
-const hues = (colours: Record<Exclude<keyof Hues, "ramp">, string> & { ramp: string[] }): Hues => ({
+const hues = (
+  colours: Record<Exclude<keyof Hues, "ramp" | "clusters">, string> & Record<"ramp" | "clusters", string[]>,
+): Hues => ({
   back: parse(colours.back),
   quiet: parse(colours.quiet),
   hot: parse(colours.hot),
   ramp: colours.ramp.map(parse),
+  clusters: colours.clusters.map(parse),
   down: parse(colours.down),
   even: parse(colours.even),
   up: parse(colours.up),
@@ -33,6 +38,7 @@ export const HUES: Record<Theme, Hues> = {
     quiet: "#4d74ad",
     hot: "#ffc75e",
     ramp: ["#7564ec", "#4b93ea", "#2cb5b4", "#63cf7c", "#d3e04a"],
+    clusters: ["#56b4e9", "#e69f00", "#1fa57d", "#d78bb5", "#f0e442", "#e0632a", "#3b74d8"],
     down: "#5aa7ff",
     even: "#7d8794",
     up: "#ff9f45",
@@ -42,6 +48,7 @@ export const HUES: Record<Theme, Hues> = {
     quiet: "#7f9dc9",
     hot: "#e06a00",
     ramp: ["#440154", "#3f4a8a", "#26828e", "#2fa66a", "#8c9d14"],
+    clusters: ["#2d96c3", "#b48700", "#960f00", "#003ca5", "#e16969", "#5a2d69", "#691e2d"],
     down: "#1660b8",
     even: "#a9b0ba",
     up: "#c25400",
@@ -78,6 +85,11 @@ export function layerTint(at: number, count: number, theme: Theme): Tint {
   return mix(ramp[low] ?? quiet, ramp[low + 1] ?? quiet, place - low);
 }
 
+export function clusterTint(cluster: number, theme: Theme): Tint {
+  const { clusters, even } = HUES[theme];
+  return clusters[cluster % clusters.length] ?? even;
+}
+
 /** From -1 over 0 to 1. */
 export function divergingTint(value: number, theme: Theme): Tint {
   const { down, even, up } = HUES[theme];
@@ -87,6 +99,11 @@ export function divergingTint(value: number, theme: Theme): Tint {
 
 export function tintOf({ node, heat, firing }: Shown, look: Look, theme: Theme): Tint {
   const { back, quiet, hot, even } = HUES[theme];
+  if (look.hue === "cluster") {
+    const cluster = look.clusters.get(node.key);
+    if (cluster === undefined) return mix(back, even, DIM);
+    return mix(back, clusterTint(cluster, theme), firing ? 1 : 0.7 + 0.3 * Math.min(heat, 1));
+  }
   if (look.hue === "layer")
     return mix(back, layerTint(node.sae, look.saes, theme), firing ? 1 : 0.42 + 0.58 * Math.min(heat, 1));
   if (look.hue === "effect" && look.effects) {

@@ -7,6 +7,15 @@ import type { Dot, Rgb, Ribbon } from "./scene-paint";
 import type { Moment, NodeState } from "./store";
 import type { Theme } from "./theme";
 
+/** Which nodes a person marked: the one that is read about, all that are selected, and those that are pinned. */
+export interface Picked {
+  inspected: Key | null;
+  chosen: ReadonlySet<Key>;
+  pinned: ReadonlySet<Key>;
+}
+
+export const NOTHING: Picked = { inspected: null, chosen: new Set(), pinned: new Set() };
+
 export interface Mark {
   body: Body;
   node: NodeState;
@@ -22,6 +31,8 @@ export interface Mark {
   radius: number;
   radiusGoal: number;
   alpha: number;
+  /** Less for those that are next to go. */
+  presence: number;
   /** Screen position and radius in canvas pixels, and distance from the camera. */
   x: number;
   y: number;
@@ -64,10 +75,11 @@ export class Marks {
   #shown = new Set<string>();
   #lines: Line[] = [];
   #layout: Look["layout"] = "force";
+  #picked = NOTHING;
   /** The selected node and all it is tied to. */
   #around = new Set<Key>();
   /** The selected node, if it is among those shown: only then do the others stand back. */
-  #chosen: Key | null = null;
+  #inspected: Key | null = null;
 
   constructor(bodies: Map<Key, Body>) {
     this.#bodies = bodies;
@@ -108,12 +120,15 @@ export class Marks {
     this.#around.clear();
   }
 
-  show(moment: Moment, look: Look, theme: Theme, selected: Key | null): void {
+  show(moment: Moment, look: Look, theme: Theme, picked: Picked): void {
+    const selected = picked.inspected;
     this.selected = selected;
+    this.#picked = picked;
     this.#layout = look.layout;
-    const list = shown(moment, look, selected);
+    const kept = new Set([...picked.pinned, ...picked.chosen, ...(selected === null ? [] : [selected])]);
+    const list = shown(moment, look, kept);
     const keys = new Set(list.map(({ node }) => node.key));
-    this.#chosen = selected !== null && keys.has(selected) ? selected : null;
+    this.#inspected = selected !== null && keys.has(selected) ? selected : null;
     const edges = strands(moment, look, keys, selected);
     for (const mark of this.#marks.values()) {
       mark.here = false;
@@ -126,6 +141,7 @@ export class Marks {
       mark.node = node;
       mark.here = true;
       mark.firing = firing;
+      mark.presence = one.presence;
       mark.heatGoal = heat;
       mark.tintGoal = tint;
       mark.radiusGoal = 1.5 + 3.4 * weight * weight + 1.2 * heat;
@@ -173,6 +189,7 @@ export class Marks {
       radius: 0.4,
       radiusGoal: 1,
       alpha: 0,
+      presence: 1,
       x: -1,
       y: -1,
       r: 0,
@@ -193,7 +210,7 @@ export class Marks {
     };
     for (const [key, mark] of this.#marks) {
       const lit = mark.firing && mark.here;
-      const aside = this.#chosen !== null && key !== this.#chosen && !this.#around.has(key);
+      const aside = this.#inspected !== null && !this.#around.has(key) && !this.#marked(key);
       const goal = mark.heatGoal * (breathing && lit ? 1 + 0.07 * Math.sin(2 * seconds + mark.node.id) : 1);
       mark.heat = toward(mark.heat, goal, goal > mark.heat ? 0.1 : 0.45);
       mark.tint = mark.tint.map((part, i) =>
@@ -201,7 +218,7 @@ export class Marks {
       ) as Tint;
       mark.fame = toward(mark.fame, mark.heatGoal, mark.heatGoal > mark.fame ? 0.5 : 2);
       mark.radius = toward(mark.radius, mark.radiusGoal, 0.25);
-      mark.alpha = toward(mark.alpha, mark.here ? (aside ? 0.3 : 1) : 0, 0.25);
+      mark.alpha = toward(mark.alpha, mark.here ? Math.min(mark.presence, aside ? 0.3 : 1) : 0, 0.25);
       if (!mark.here && mark.alpha === 0) this.#marks.delete(key);
     }
     for (const [key, tie] of this.#ties) {
@@ -228,7 +245,7 @@ export class Marks {
         tint,
         steered: node.steered !== null,
         dense: node.dense,
-        ring: node.key === this.selected ? 1 : node.key === this.hovered ? 0.55 : 0,
+        ring: this.#ring(node.key),
       }));
   }
 
@@ -247,7 +264,9 @@ export class Marks {
         touching || pointed ? own : strand.kind === "similar" ? alike : strand.bright ? bright : faint;
       let { width, strength } = weight(strand, Math.min(from.heat, to.heat));
       if (!strand.bright) strength *= faintest;
-      if (this.#chosen) strength = touching ? (strand.bright ? 0.9 : 0.4) : strength * 0.3;
+      // On a map the places are what is to be read.
+      if (this.#layout === "map") strength *= 0.5;
+      if (this.#inspected) strength = touching ? (strand.bright ? 0.9 : 0.4) : strength * 0.3;
       if (pointed) [strength, width] = [1, Math.max(width, 2) + 0.6];
       // An edge that fades away is not there any more.
       if (this.#shown.has(key) && strand.drawn && from.here && to.here)
@@ -263,15 +282,30 @@ export class Marks {
     return ribbons;
   }
 
-  /** Selected or hovered: its name is shown whatever else is. */
+  /** How clearly it is ringed. */
+  #ring(key: Key): number {
+    const { chosen, pinned } = this.#picked;
+    if (key === this.selected || chosen.has(key)) return 1;
+    return key === this.hovered ? 0.55 : pinned.has(key) ? 0.4 : 0;
+  }
+
+  #marked(key: Key): boolean {
+    const { chosen, pinned } = this.#picked;
+    return key === this.selected || chosen.has(key) || pinned.has(key);
+  }
+
+  /** Selected, pinned or hovered: its name is shown before others. */
   strong({ node }: Mark): boolean {
-    return node.key === this.selected || node.key === this.hovered;
+    return this.#marked(node.key) || node.key === this.hovered;
   }
 
   /** Those that may bear a name, the strongest first. */
   named(width: number, height: number): Mark[] {
     const rank = (mark: Mark) =>
-      (this.strong(mark) ? 9 : 0) + (this.#around.has(mark.node.key) ? 2 : 0) + mark.fame;
+      (this.#picked.pinned.has(mark.node.key) ? 20 : 0) +
+      (this.strong(mark) ? 9 : 0) +
+      (this.#around.has(mark.node.key) ? 2 : 0) +
+      mark.fame;
     return this.here
       .filter((mark) => mark.depth > 1 && mark.alpha > 0.35)
       .filter((mark) => mark.x > 0 && mark.x < width && mark.y > 0 && mark.y < height)

@@ -1,10 +1,10 @@
-/** The titles of the layers: text of constant size on screen, shortened where planes stand close. */
+/** The titles of the layers: text of constant size on screen, shortened where sheets stand close. */
 import type { Scene } from "three";
 import SpriteText from "three-spritetext";
 import { layerTag } from "./dom";
 import type { Box } from "./layout";
 import { FONT, measure } from "./scene-labels";
-import type { Point } from "./scene-layers";
+import type { Point } from "./scene-sheets";
 import type { Theme } from "./theme";
 
 const SIZE = 11;

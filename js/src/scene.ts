@@ -9,12 +9,12 @@ import type { Look } from "./look";
 import { type Bounds, Rig } from "./scene-camera";
 import { makeGraph, tickForces } from "./scene-engine";
 import { type Named, Names, nameOf } from "./scene-labels";
-import { Planes } from "./scene-layers";
-import { type EdgeColours, type Mark, Marks } from "./scene-marks";
+import { type EdgeColours, type Mark, Marks, type Picked } from "./scene-marks";
 import { MOST_PIXELS, PALETTES, Painter, rgb } from "./scene-paint";
 import { photograph } from "./scene-picture";
 import { watchPointer } from "./scene-pointer";
 import { type SeenEdge, type SeenNode, seenEdges, seenNodes } from "./scene-seen";
+import { Sheets } from "./scene-sheets";
 import { type Title, Titles } from "./scene-titles";
 import type { Moment, NodeState } from "./store";
 import type { Theme } from "./theme";
@@ -32,7 +32,8 @@ export interface SceneOptions {
   bodies: Map<Key, Body>;
   /** What a feature is called by now. */
   labelOf(key: Key): string;
-  onPick(node: NodeState | null): void;
+  /** A click on a node or on nothing; `more`: on a node beside others. */
+  onPick(node: NodeState | null, more: boolean): void;
   onHover(target: Target, x: number, y: number): void;
   onLost(): void;
 }
@@ -42,6 +43,7 @@ const CANVAS = "Graph of the features that fired: arrows turn it, plus and minus
 const AWAKE = 75;
 /** Layers side by side are looked at from where all of them can be read. */
 const FRONT = new Vector3(-0.08, 0.06, 1);
+const ABOVE = new Vector3(0, 0, 1);
 /** Seconds after which everything that eases or flies is where it wants to be, and layout ticks likewise. */
 const LONG = 20;
 const MOST_TICKS = 150;
@@ -58,7 +60,7 @@ export class GraphScene {
   #painter: Painter;
   #names: Names;
   #titles: Titles;
-  #planes: Planes;
+  #sheets: Sheets;
   #marks: Marks;
   #look: Look | null = null;
   #structure = "";
@@ -84,9 +86,9 @@ export class GraphScene {
     this.#options = options;
     this.#theme = options.theme;
     this.#marks = new Marks(options.bodies);
-    this.#planes = new Planes(options.bodies);
-    this.#graph = makeGraph(options.holder, this.#planes);
-    this.#planes.onArrive = () => {
+    this.#sheets = new Sheets(options.bodies);
+    this.#graph = makeGraph(options.holder, this.#sheets);
+    this.#sheets.onArrive = () => {
       this.#moving = true;
       this.#graph.d3ReheatSimulation();
     };
@@ -110,25 +112,32 @@ export class GraphScene {
   }
 
   /** Takes the moment to show: who is there, how strongly, tied to whom, and how to look at it. */
-  show(moment: Moment, look: Look, selected: Key | null): void {
+  show(moment: Moment, look: Look, picked: Picked): void {
+    const selected = picked.inspected;
     if (selected !== this.#marks.selected) {
       if (selected) this.#rig.focus();
       else this.#rig.back();
     }
     this.#look = look;
-    this.#marks.show(moment, look, this.#theme, selected);
-    const layered = look.layout === "layers";
-    if (this.#planes.lay(layered, look.saes, this.#camera.aspect, this.#still.matches)) this.#turnTo(layered);
-    for (const { body } of this.#marks.here) this.#planes.admit(body);
+    this.#marks.show(moment, look, this.#theme, picked);
+    if (this.#sheets.lay(look, this.#camera.aspect, this.#still.matches)) this.#turn();
+    for (const { body } of this.#marks.here) this.#sheets.admit(body);
     this.#restructure();
     this.#lively = performance.now();
     this.#wake();
   }
 
-  #turnTo(layered: boolean): void {
-    this.#rig.face(layered ? FRONT : null);
+  /** The layout is another one: looks at it from where it is to be read. */
+  #turn(): void {
+    this.#rig.face(this.#front);
+    // A map is moved about, not turned.
+    this.#controls.mouseButtons.LEFT = this.#sheets.mapped ? MOUSE.PAN : MOUSE.ROTATE;
     // Planes do not push each other.
-    this.#graph.d3Force("charge")?.distanceMax(layered ? 40 : 200);
+    this.#graph.d3Force("charge")?.distanceMax(this.#sheets.layered ? 40 : 200);
+  }
+
+  get #front(): Vector3 | null {
+    return this.#sheets.mapped ? ABOVE : this.#sheets.layered ? FRONT : null;
   }
 
   /** Tells the layout, but only when who or what is tied changed: each call heats it up again. */
@@ -143,7 +152,7 @@ export class GraphScene {
   /** A new run: nothing stays, and the camera frames the graph again. */
   restart(): void {
     this.#marks.clear();
-    this.#planes.clear();
+    this.#sheets.clear();
     this.#options.bodies.clear();
     this.#rig.restart();
     this.#restructure();
@@ -151,7 +160,7 @@ export class GraphScene {
   }
 
   fit(): void {
-    this.#rig.face(this.#planes.on ? FRONT : null);
+    this.#rig.face(this.#front);
     this.#touched = Number.NEGATIVE_INFINITY;
     this.#lively = performance.now();
     this.#wake();
@@ -214,14 +223,14 @@ export class GraphScene {
   /** Moves everything on by `dt` seconds; true while it has not come to rest. */
   #advance(dt: number, now: number): boolean {
     const awake = now - this.#lively < 1000 * AWAKE && !this.#still.matches;
-    const turning = awake && !this.#over && !this.#planes.on && now - this.#touched > 6000;
+    const turning = awake && !this.#over && !this.#sheets.on && now - this.#touched > 6000;
     // The controls glide on for a moment after the hand let go.
     const gliding = now - this.#touched < 1500;
     const easing = this.#marks.ease(dt, now / 1000, awake);
-    const laying = this.#planes.tick(dt);
+    const laying = this.#sheets.tick(dt);
     const bounds = this.#bounds();
     // Nodes of a wide graph are drawn larger, or they would turn into dust when it is fitted into view.
-    this.#grow = this.#planes.on ? this.#planes.grow : Math.min(Math.max((bounds?.radius ?? 0) / 95, 1), 1.8);
+    this.#grow = this.#sheets.on ? this.#sheets.grow : Math.min(Math.max((bounds?.radius ?? 0) / 95, 1), 1.8);
     const body = this.#marks.get(this.#marks.selected)?.body;
     const node = body ? new Vector3(body.x, body.y, body.z) : null;
     const flying = this.#rig.tick(dt, bounds, node, turning, this.#still.matches);
@@ -244,7 +253,7 @@ export class GraphScene {
 
   /** Nothing moves while nobody looks: brings all of it to where it would have come. */
   #catchUp(): void {
-    this.#planes.tick(LONG);
+    this.#sheets.tick(LONG);
     for (let ticks = 0; this.#moving && ticks < MOST_TICKS; ticks++) tickForces(this.#graph);
     this.#advance(LONG, performance.now());
   }
@@ -257,7 +266,7 @@ export class GraphScene {
       const values = here.map(({ body }) => body[axis]).sort((p, q) => p - q);
       return (inner(values, 0.02) + inner(values, 0.98)) / 2;
     });
-    const centre = this.#planes.on ? new Vector3() : new Vector3(x, y, z);
+    const centre = this.#sheets.on ? new Vector3() : new Vector3(x, y, z);
     const offsets = here.map(({ body }) => new Vector3(body.x, body.y, body.z).sub(centre));
     const far = offsets.map((offset) => offset.length()).sort((p, q) => p - q);
     const needed = offsets
@@ -270,8 +279,8 @@ export class GraphScene {
   }
 
   #corners(centre: Vector3): number[] {
-    if (!this.#planes.on) return [];
-    return this.#planes.corners().map(({ x, y, z }) => this.#rig.reach(new Vector3(x, y, z).sub(centre), 3));
+    if (!this.#sheets.on) return [];
+    return this.#sheets.corners().map(({ x, y, z }) => this.#rig.reach(new Vector3(x, y, z).sub(centre), 3));
   }
 
   #paint(dt: number, grow: number, ratio: number): boolean {
@@ -291,14 +300,14 @@ export class GraphScene {
       far = Math.max(far, mark.depth);
     }
     const colours = this.#colours;
-    const sheets = this.#planes.ribbons(
+    const sheets = this.#sheets.ribbons(
       colours.faint,
       unit * this.#camera.position.distanceTo(this.#controls.target),
     );
     this.#painter.view(width, height, ratio, this.#camera.fov, near, far);
     this.#painter.dots(this.#marks.dots(grow));
     this.#painter.ribbons([...sheets, ...this.#marks.ribbons(colours)]);
-    const taken = this.#titles.draw(this.#planes.titles().map((title, sae) => this.#title(title, sae, unit)));
+    const taken = this.#titles.draw(this.#sheets.titles().map((title, sae) => this.#title(title, sae, unit)));
     const named = this.#marks.named(width, height).map((mark) => this.#name(mark, unit));
     return this.#names.tick(dt, named, width, height, taken);
   }
@@ -373,7 +382,10 @@ export class GraphScene {
             this.#linger = setTimeout(() => linger(event), LINGER);
           } else point(event, mark, null);
         },
-        click: (event) => this.#options.onPick(pick(event)?.node ?? null),
+        click: (event) => {
+          const more = event.ctrlKey || event.metaKey || event.shiftKey;
+          this.#options.onPick(pick(event)?.node ?? null, more);
+        },
         drag: () => {
           clearTimeout(this.#linger);
           this.#rig.release();

@@ -35,8 +35,10 @@ export interface Settings {
   /** Edges need at least so many tokens together, or ("similar") a decoder cosine at least so high. */
   leastCount: number;
   leastCosine: number;
-  hue: "activation" | "layer" | "effect" | "compare";
-  layout: "force" | "layers";
+  hue: "activation" | "cluster" | "layer" | "effect" | "compare";
+  layout: "force" | "layers" | "map";
+  /** How many nodes stay. */
+  keep: number;
   /** Show dense features too. */
   dense: boolean;
 }
@@ -77,4 +79,5 @@ export type Change =
   | "why"
   | "compare"
   | "similar"
+  | "map" // places on it came in, or word of how far it is
   | "edge";

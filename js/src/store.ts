@@ -1,5 +1,6 @@
 /** Everything known about the tree of runs: no DOM, no three. All views of one model share one store. */
-import { type Compared, type EdgeNumbers, pairKey, type Similar, type Why } from "./answers";
+import { type Compared, type EdgeNumbers, type Places, pairKey, type Similar, type Why } from "./answers";
+import { Clusters } from "./clusters";
 import type { Details } from "./details";
 import { Fold, type Moment, type NodeState } from "./fold";
 import { type Frame, type Key, keyOf, type Pair, partsOf, type RunInfo, type SaeInfo } from "./frame";
@@ -8,7 +9,7 @@ import { type Cost, costOf, speedOf } from "./paces";
 import type { Change, Comparison, Effects, Firing, Marks, Neighbour, Selection, Settings } from "./state";
 import { type Gap, type Track, Tree } from "./tree";
 
-export type { ComparedFeature, EdgeNumbers, Similar, Why } from "./answers";
+export type { ComparedFeature, EdgeNumbers, Places, Similar, Why } from "./answers";
 export type { EdgeState, Moment, NodeState } from "./fold";
 export type { Change, Comparison, Effects, Firing, Marks, Neighbour, Selection, Settings } from "./state";
 export type { Gap, Track } from "./tree";
@@ -32,6 +33,7 @@ export class Store {
     leastCosine: 0.5,
     hue: "activation",
     layout: "force",
+    keep: 240,
     dense: true,
   };
   /** In the order of depth: a feature names its SAE by the place here. */
@@ -39,6 +41,7 @@ export class Store {
   effects: Effects | null = null;
   comparison: Comparison | null = null;
   similar: Similar[] = [];
+  places: Places = { at: new Map(), making: false, trouble: "" };
   /** Known maxima of features whose details nobody asked for; null: it is not known. */
   maxima = new Map<Key, number | null>();
   /** By `pairKey`. */
@@ -48,6 +51,7 @@ export class Store {
   #live = new Fold();
   #past: Fold | null = null;
   #whys = new Map<string, Why>();
+  #clusters = new Clusters();
   #hueBefore: Settings["hue"] = "activation";
   #listeners = new Set<(change: Change) => void>();
 
@@ -261,6 +265,11 @@ export class Store {
     return this.#fold(this.#past, this.cursor);
   }
 
+  /** Which features belong together over the whole run, by the colour of each group. */
+  get clusters(): ReadonlyMap<Key, number> {
+    return this.#clusters.of(this.#live.edges, this.#live.version);
+  }
+
   #fold(fold: Fold, upTo: number): Fold {
     for (let step = fold.step + 1; step <= upTo; step++) {
       const frame = this.frames[step];
@@ -362,6 +371,7 @@ export class Store {
   }
 
   forgetDetails(): void {
+    this.places = { at: new Map(), making: false, trouble: "" };
     this.details.clear();
     this.maxima.clear();
     this.names.clear();
@@ -460,6 +470,12 @@ export class Store {
     if (run !== this.run) return;
     this.similar = similar;
     this.#emit("similar");
+  }
+
+  /** Takes places on the maps; those that were known stay, as each map is made once. */
+  place({ at, making, trouble }: Places): void {
+    this.places = { at: new Map([...this.places.at, ...at]), making, trouble };
+    this.#emit("map");
   }
 
   measure(numbers: EdgeNumbers): void {

@@ -1,5 +1,5 @@
 /** The conversation with Python: traits are only read, every action is a message, gaps are asked for again. */
-import { pairKey, readCompared, readEdgeNumbers, readSimilar, readWhy } from "./answers";
+import { pairKey, readCompared, readEdgeNumbers, readPlaces, readSimilar, readWhy } from "./answers";
 import { type Catalog, type Found, readCatalog, readFound, readNames } from "./catalog";
 import { readDetails, readMaxima } from "./details";
 import {
@@ -21,6 +21,7 @@ import {
   text,
 } from "./frame";
 import { Gaps } from "./gaps";
+import { Growing } from "./growing";
 import { Inbox } from "./inbox";
 import { bytes } from "./loose";
 import { Pulse } from "./pulse";
@@ -43,8 +44,8 @@ export interface Port {
 type Message = Record<string, unknown>;
 
 const ASK_AGAIN = 5000;
-/** What is alike is asked again at most this often while nodes come in. */
-const SIMILAR_INTERVAL = 1000;
+/** What goes for all nodes is asked again at most this often while they come in. */
+const ASK_INTERVAL = 1000;
 /** Whatever threshold is drawn at: moving that shall neither wait for an answer nor move a node. */
 const LEAST_COSINE = 0.3;
 /** States in which something is still to come. */
@@ -76,8 +77,8 @@ export class Link {
   /** Who wants to know how things stand. */
   #standing = new Set<() => void>();
   #questions = new Questions((message) => this.send(message));
-  #similar = { of: "", nodes: 0, at: Number.NEGATIVE_INFINITY };
-  #similarLater: ReturnType<typeof setTimeout> | undefined;
+  #similar = new Growing(ASK_INTERVAL);
+  #places = new Growing(ASK_INTERVAL);
   #edges = new Map<string, string>();
 
   constructor(model: Port, store: Store) {
@@ -117,7 +118,8 @@ export class Link {
 
   dispose(): void {
     for (const off of this.#off.splice(0)) off();
-    clearTimeout(this.#similarLater);
+    this.#similar.dispose();
+    this.#places.dispose();
     this.#gaps.dispose();
     this.#inbox.dispose();
     this.#pulse.dispose();
@@ -310,18 +312,16 @@ export class Link {
   askSimilar(): void {
     const { run } = this.#store;
     const nodes = this.#store.moment().nodes.size;
-    const of = `${run}`;
-    if (!nodes || (this.#similar.of === of && nodes <= this.#similar.nodes)) return;
-    const wait = SIMILAR_INTERVAL - (Date.now() - this.#similar.at);
-    if (wait > 0) {
-      this.#similarLater ??= setTimeout(() => {
-        this.#similarLater = undefined;
-        this.askSimilar();
-      }, wait);
-      return;
-    }
-    this.#similar = { of, nodes, at: Date.now() };
-    this.send({ kind: "similar", run, least: LEAST_COSINE });
+    const ask = () => this.send({ kind: "similar", run, least: LEAST_COSINE });
+    this.#similar.ask(`${run}`, nodes, ask, () => this.askSimilar());
+  }
+
+  /** Asks where nodes lie on the maps of their SAEs, again when nodes were added; call it as often as you like. */
+  askPlaces(): void {
+    const { run } = this.#store;
+    const nodes = this.#store.moment().nodes.size;
+    const ask = () => this.send({ kind: "map", run });
+    this.#places.ask(`${this.#sae} ${run}`, nodes, ask, () => this.askPlaces());
   }
 
   /** Asks for all that is known of an edge, again when the run has grown since. */
@@ -398,6 +398,9 @@ export class Link {
         if (numbers) this.#store.measure(numbers);
         break;
       }
+      case "map":
+        this.#store.place(readPlaces(message));
+        break;
       case "similar":
         if (run !== null) this.#store.resemble(run, readSimilar(message.edges));
         break;
@@ -418,6 +421,7 @@ export class Link {
     // A saved page of an earlier version knows one run only.
     const alone = readRun({ ...message, parent: null });
     this.#store.plant(runs.length || !alone ? runs : [alone], newest);
+    if (message.places) this.#store.place(readPlaces(message));
     if (message.similar) this.#store.resemble(newest, readSimilar(message.similar));
   }
 
