@@ -78,6 +78,9 @@ class Conversation:
             feature = (_part(message, "sae", int), _part(message, "id", int))
             self._answer(self._tell_feature, *feature)
             self._answer(lambda: widget.loaded().inquire(feature[1], feature[0]))
+        elif kind == "activations":
+            number = _part(message, "run", int)
+            self._answer(self._tell_activations, number, _keys(message, "features"))
         elif kind == "maxima":
             self._answer(self._tell_maxima, _keys(message, "features"))
         elif kind == "hello":
@@ -193,6 +196,11 @@ class Conversation:
         tracer.names.fill(len(unnamed))  # what is shown has a name
         layer = tracer.info["saes"][sae]["layer"]
         self._send(wire.feature_message(feature, sae, layer, label, page, nearest, tracer.names))
+
+    def _tell_activations(self, number: int, keys: list[Key]) -> None:
+        run = self._tree.numbered(number)
+        if run.number == number:  # else it was cleared meanwhile, which the view hears anyway
+            self._send(wire.activations(number, run.trace, keys))
 
     def _tell_maxima(self, keys: list[Key]) -> None:
         tracer = self._widget.loaded()

@@ -99,6 +99,7 @@ def replay_data(
         "similar": wire.similar(1, shown, tracer.cosines(shown), _SIMILAR)["edges"] if tracer else [],
         # Maps that were looked at: to make one takes too long here.
         "places": wire.places(1, tracer.maps.places(shown), False, "")["places"] if tracer else [],
+        "activations": _unshown(wire.activations(1, trace, shown)["rows"], frames),
         "features": [
             wire.feature_message(
                 feature,
@@ -112,6 +113,13 @@ def replay_data(
             for (sae, feature), near in zip(shown, nearest, strict=True)
         ],
     }
+
+
+def _unshown(rows: list[Any], frames: list[wire.Frame]) -> list[Any]:
+    """Leave out of the rows of `wire.activations` what the frames tell."""
+    told = {(f["sae"], f["id"], frame["step"]) for frame in frames for f in frame["features"]}
+    left = [[sae, i, [one for one in fired if (sae, i, one[0]) not in told]] for sae, i, fired in rows]
+    return [row for row in left if row[2]]
 
 
 def page(trace: Trace, tracer: Tracer | None = None, **settings: Any) -> str:

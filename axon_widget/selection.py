@@ -99,6 +99,11 @@ class Selecting(t.HasTraits):
         self._assigned = None
         self._show()
 
+    @property
+    def watched(self) -> frozenset[Key]:
+        """The features that are followed token by token: those that are pinned, and the one that is inspected."""
+        return frozenset(self.pinned.keys + ((self._inspected,) if self._inspected else ()))
+
     def pin(self, keys: Iterable[Key]) -> None:
         """Pin features, each named by (sae, id), and no others.
 

@@ -680,7 +680,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         run = self._writing
         run.graph.add(step, self.feature_k)
         dense = self._session.tracer.dense if self._session.tracer else wire.unknown
-        shown = (self.feature_k, self.activation_threshold, dense)
+        shown = (self.feature_k, self.activation_threshold, dense, self.watched)
         run.frames.append(wire.frame(step, run.graph, run.number, *shown))
         if run is self._tree.newest:
             self.text += step.token

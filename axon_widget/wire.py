@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -37,6 +37,7 @@ CHUNK = 100
 # The inspector asks for whole labels.
 _SIZES = ((48, 60, 60, 30), (32, 40, 40, 30), (20, 25, 20, 20), (12, 12, 12, 10), (0, 0, 6, 5))
 _FEWEST = 20  # features of each SAE that fit in any case
+_BESIDE = 12  # features that are watched, not shown
 _EDGES = 500  # the most that are sent of a whole graph
 _ROWS = 300  # features of a comparison
 _LABEL = 60  # characters of a label in a list
@@ -61,6 +62,7 @@ def frame(
     feature_k: int,
     threshold: float,
     dense: Callable[[int, int], bool | None] = unknown,
+    watched: Collection[Key] = (),
 ) -> Frame:
     """Make the frame of a token.
 
@@ -77,6 +79,8 @@ def frame(
     dense
         Tells of a feature (id, sae) whether it fires far more often than others. Where it does not know (None), a
         feature is called dense that fires on half of the run's tokens or more.
+    watched
+        Features whose activations are told of even where they are not among those that are shown.
 
     Returns
     -------
@@ -85,7 +89,9 @@ def frame(
         worst, features left out as needed.
     """
     shown = [f for f in strongest(step, feature_k) if f.activation >= threshold]
-    pairs = graph.pairs([(f.sae, f.id) for f in shown])
+    keys = [(f.sae, f.id) for f in shown]
+    beside = [f for f in step.features if (f.sae, f.id) in watched and (f.sae, f.id) not in keys]
+    pairs = graph.pairs(keys)
     saes = max(len(step.fits), 1)
     made: Frame = {}
     for labels, edge_count, texts, steered in _SIZES:
@@ -117,6 +123,8 @@ def frame(
             "explained_variance": _rounded(step.explained_variance, 3),
             "ms": _rounded(step.milliseconds, 2),
         }
+        if beside:
+            made["beside"] = [[f.sae, f.id, _rounded(f.activation, 4)] for f in beside[:_BESIDE]]
         if step.steered:
             made["steered"] = [
                 [s.sae, s.id, _rounded(s.before, 3), _rounded(s.after, 3)] for s in step.steered[:steered]
@@ -125,7 +133,7 @@ def frame(
             made["clean_logprob"] = _rounded(step.clean_logprob, 4)
         if size(made) <= BUDGET * saes:
             return made
-    return made if feature_k <= _FEWEST else frame(step, graph, run, _FEWEST, threshold, dense)
+    return made if feature_k <= _FEWEST else frame(step, graph, run, _FEWEST, threshold, dense, watched)
 
 
 def _first(pairs: list[Pair], count: int, shown: list[Feature]) -> list[Pair]:
@@ -201,6 +209,19 @@ def feature_message(
         "dense": label.dense,
         "url": url,
     }
+
+
+def activations(run: int, steps: Iterable[TokenStep], watched: Collection[Key]) -> Message:
+    """Make the message that tells where features fire in a run, those that no frame shows included.
+
+    Its rows are [sae, id, [[step, activation], ...]].
+    """
+    found: dict[Key, list[list[float | None]]] = {key: [] for key in watched}
+    for step in steps:
+        for f in step.features:
+            if (f.sae, f.id) in found:
+                found[f.sae, f.id].append([step.step, _rounded(f.activation, 4)])
+    return {"kind": "activations", "run": run, "rows": [[*key, rows] for key, rows in found.items()]}
 
 
 def maxima(known: Iterable[tuple[Key, Label | None]]) -> Message:

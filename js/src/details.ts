@@ -1,5 +1,5 @@
 /** All that is known of one feature: where its name comes from, who wrote it and how well it predicts. */
-import { type Key, keyOf } from "./frame";
+import { type Key, keyOf, steps } from "./frame";
 import { list, number, record, text, whole } from "./loose";
 
 /** Another name somebody gave the feature. */
@@ -97,6 +97,19 @@ export function readMaxima(value: unknown): [Key, number | null][] {
     const [sae, id] = [whole(list(item)[0]), whole(list(item)[1])];
     const most = number(list(item)[2]);
     return sae === null || id === null ? [] : [[keyOf(sae, id), most !== null && most > 0 ? most : null]];
+  });
+}
+
+/** Where features fire in a run, as [sae, id, [[step, activation], ...]]. */
+export function readActivations(value: unknown): [Key, [step: number, activation: number][]][] {
+  return list(value).flatMap((item): [Key, [number, number][]][] => {
+    const [sae, id] = [whole(list(item)[0]), whole(list(item)[1])];
+    if (sae === null || id === null) return [];
+    const fired = list(list(item)[2]).flatMap((pair): [number, number][] => {
+      const [step, activation] = [steps(list(pair)[0]), number(list(pair)[1])];
+      return step === null || activation === null ? [] : [[step, activation]];
+    });
+    return [[keyOf(sae, id), fired]];
   });
 }
 

@@ -70,6 +70,8 @@ export interface Frame {
   /** One per SAE; none on special tokens. */
   fits: Fit[];
   steered: Steered[];
+  /** Activations of features that are followed and are not among those shown. */
+  beside: Map<Key, number>;
   l0: number | null;
   explained: number | null;
   ms: number | null;
@@ -205,6 +207,12 @@ export function readFrame(value: unknown): Frame | null {
     edges,
     fits,
     steered: list(raw.steered).flatMap(readSteered),
+    beside: new Map(
+      list(raw.beside).flatMap((item): [Key, number][] => {
+        const [sae, id, activation] = [whole(list(item)[0]), whole(list(item)[1]), number(list(item)[2])];
+        return sae === null || id === null || activation === null ? [] : [[keyOf(sae, id), activation]];
+      }),
+    ),
     l0,
     explained,
     ms: number(raw.ms),

@@ -30,7 +30,12 @@ export function groupsOf(frame: Frame | null, store: Store, order: Order): Group
   // What a person put in belongs here, though it may not have fired by itself.
   for (const [key, { before }] of steered) if (!shown.has(key)) shown.set(key, before);
   for (const key of store.pinned)
-    add(null, { key, ...partsOf(key), activation: shown.get(key) ?? 0, steered: steered.get(key) ?? null });
+    add(null, {
+      key,
+      ...partsOf(key),
+      activation: shown.get(key) ?? store.activation(frame, key),
+      steered: steered.get(key) ?? null,
+    });
   for (const [key, activation] of shown) {
     if (store.pinned.has(key) || (hidden(key, store) && !steered.has(key))) continue;
     const { sae, id } = partsOf(key);

@@ -60,6 +60,9 @@ export class SavedModel implements Port {
           if (details.id === content.id && (details.sae ?? 0) === content.sae)
             this.#tell("msg:custom", { ...details, kind: "feature" });
         break;
+      case "activations":
+        this.#tell("msg:custom", { kind: "activations", run: content.run, rows: this.#saved.activations });
+        break;
       case "maxima": {
         const known = this.#features().map((one) => [one.sae ?? 0, one.id, one.max_activation]);
         this.#tell("msg:custom", { kind: "maxima", maxima: known });

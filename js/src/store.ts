@@ -53,6 +53,8 @@ export class Store {
   #whys = new Map<string, Why>();
   #clusters = new Clusters();
   #hueBefore: Settings["hue"] = "activation";
+  /** Firings that no frame shows: by feature, and by the run and step in which they were. */
+  #heard = new Map<Key, Map<string, number>>();
   #listeners = new Set<(change: Change) => void>();
 
   subscribe(listener: (change: Change) => void): () => void {
@@ -128,6 +130,7 @@ export class Store {
     this.effects = null;
     this.comparison = null;
     this.#whys.clear();
+    this.#heard.clear();
     this.#emit("run");
   }
 
@@ -391,9 +394,22 @@ export class Store {
     return this.#live.nodes.get(key) ?? null;
   }
 
+  /** How strongly a feature fires on a token, as far as that is known: frames show only the strongest. */
   activation(frame: Frame | null | undefined, key: Key): number {
+    if (!frame) return 0;
     const { sae, id } = partsOf(key);
-    return frame?.features.find((f) => f.id === id && f.sae === sae)?.activation ?? 0;
+    const shown = frame.features.find((f) => f.id === id && f.sae === sae)?.activation;
+    return shown ?? frame.beside.get(key) ?? this.#heard.get(key)?.get(`${frame.run} ${frame.step}`) ?? 0;
+  }
+
+  learnActivations(run: number, rows: [Key, [step: number, activation: number][]][]): void {
+    if (!this.#tree.has(run)) return;
+    for (const [key, fired] of rows) {
+      const heard = this.#heard.get(key) ?? new Map<string, number>();
+      for (const [step, activation] of fired) heard.set(`${this.ownerIn(run, step)} ${step}`, activation);
+      this.#heard.set(key, heard);
+    }
+    this.#emit("details");
   }
 
   firings(key: Key): Firing[] {

@@ -404,6 +404,78 @@ describe("selection", () => {
   });
 });
 
+describe("features that are followed", () => {
+  it("are asked for once in each run, and known where no frame shows them", () => {
+    link.start();
+    model.tell({ kind: "snapshot", run: 1, runs: [{ run: 1, parent: null, from: 0, total: 3 }] });
+    model.tell({
+      kind: "steps",
+      run: 1,
+      steps: [...steps(1, 0, 2), { ...rawFrame(1, 2), beside: [[0, 9, 0.5], ["x"]] }],
+    });
+    link.watch(["0:9"]);
+    link.watch(["0:9", "1:4"]);
+    expect(model.asked("activations")).toEqual([
+      { kind: "activations", run: 1, features: [[0, 9]] },
+      { kind: "activations", run: 1, features: [[1, 4]] },
+    ]);
+    model.tell({
+      kind: "activations",
+      run: 1,
+      rows: [
+        [
+          0,
+          9,
+          [
+            [0, 2],
+            [1, 3],
+            ["a", 1],
+          ],
+        ],
+        ["x"],
+        null,
+      ],
+    });
+    const told = (key: string) => store.tokens().map((frame) => store.activation(frame, key));
+    expect(told("0:9")).toEqual([2, 3, 0.5]);
+    expect(store.firings("0:9").map(({ step }) => step)).toEqual([0, 1, 2]);
+    expect([told("0:1"), told("1:4")]).toEqual([
+      [1, 1, 0],
+      [0, 0, 0],
+    ]);
+    // A branch shares what it has in common, and has an own end.
+    model.tell({ kind: "branch", run: 2, parent: 1, from: 1, token: null });
+    model.change("step", rawFrame(2, 1));
+    link.watch(["0:9"]);
+    expect(model.asked("activations").at(-1)).toEqual({ kind: "activations", run: 2, features: [[0, 9]] });
+    expect(told("0:9")).toEqual([2, 0]);
+    model.tell({
+      kind: "activations",
+      run: 2,
+      rows: [
+        [
+          0,
+          9,
+          [
+            [0, 2],
+            [1, 7],
+          ],
+        ],
+      ],
+    });
+    expect(told("0:9")).toEqual([2, 7]);
+    store.visit(1);
+    expect(told("0:9")).toEqual([2, 3, 0.5]);
+    // What nobody followed for a while is asked for again.
+    link.watch([]);
+    link.watch(["0:9"]);
+    expect(model.asked("activations").at(-1)).toEqual({ kind: "activations", run: 1, features: [[0, 9]] });
+    model.tell({ kind: "reset", run: 5 });
+    model.change("step", rawFrame(5, 0));
+    expect(told("0:9")).toEqual([0]);
+  });
+});
+
 describe("known maxima", () => {
   it("are asked for once, and again after a while where nobody knew", () => {
     link.start();
@@ -574,10 +646,13 @@ describe("a saved run", () => {
       finish: "eos",
       steps: steps(3, 0, 250),
       features: [{ kind: "feature", id: 1, layer: 3, label: "one", max_activation: 4 }],
+      activations: [[0, 8, [[2, 1.5]]]],
     });
     const own = new Link(saved, store);
     own.start();
     expect([store.tokens().length, store.finish, own.trait("prompt")]).toEqual([250, "eos", "hi"]);
+    own.watch(["0:8"]);
+    expect(store.firings("0:8")).toMatchObject([{ step: 2, activation: 1.5 }]);
     own.askMaxima(["0:1"]);
     expect(store.maximum("0:1")).toBe(4);
     own.ask(1, 0);

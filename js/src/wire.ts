@@ -1,7 +1,7 @@
 /** The conversation with Python: traits are only read, every action is a message, gaps are asked for again. */
 import { pairKey, readCompared, readEdgeNumbers, readPlaces, readSimilar, readWhy } from "./answers";
 import { type Catalog, type Found, readCatalog, readFound, readNames } from "./catalog";
-import { readDetails, readMaxima } from "./details";
+import { readActivations, readDetails, readMaxima } from "./details";
 import {
   type Frame,
   type Key,
@@ -69,6 +69,7 @@ export class Link {
   #throttle = new Throttle((message) => this.send(message));
   #asked = new Map<string, number>();
   #measured = new Map<Key, number>();
+  #watched = new Set<string>();
   #echoes: { told: string; at: number }[] = [];
   #sae = "";
   /** Features whose details were told before they got another name. */
@@ -217,6 +218,15 @@ export class Link {
     if (known || Date.now() - asked < ASK_AGAIN) return;
     this.#asked.set(key, Date.now());
     this.send({ kind: "feature", sae, id });
+  }
+
+  /** Follows features, and no others: where they fired so far is asked for; from now on every frame tells of them. */
+  watch(keys: Iterable<Key>): void {
+    const { run } = this.#store;
+    const before = this.#watched;
+    this.#watched = new Set([...keys].map((key) => `${run} ${key}`));
+    const fresh = [...keys].filter((key) => !before.has(`${run} ${key}`));
+    if (fresh.length && run >= 0) this.send({ kind: "activations", run, features: fresh.map(pairOf) });
   }
 
   /** Asks how strongly features are known to fire; for those that nobody knew again after a while. */
@@ -376,6 +386,9 @@ export class Link {
         this.#store.learn(details);
         break;
       }
+      case "activations":
+        if (run !== null) this.#store.learnActivations(run, readActivations(message.rows));
+        break;
       case "maxima":
         this.#store.learnMaxima(readMaxima(message.maxima));
         break;

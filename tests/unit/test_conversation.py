@@ -314,6 +314,29 @@ def test_a_feature_can_be_asked_for(widget):
     assert known == {"id": 7, "sae": 1, "layer": 4, "label": "label 7", "source": "a fake"}
 
 
+def test_what_is_inspected_or_pinned_is_followed_beyond_what_is_shown(widget, fake):
+    """Five features of each SAE are shown of a token; the fake has twenty on each."""
+    message(widget, kind="pin", features=[[1, 15], [0, 1]])
+    message(widget, kind="select", sae=0, id=12)
+    written(widget)
+    frames = [frame for run in widget._tree.runs for frame in run.frames]
+    exact = [{(f.sae, f.id): round(f.activation, 4) for f in step.features} for step in widget.trace]
+    for frame, told in zip(frames, exact, strict=True):
+        shown = {(f["sae"], f["id"]) for f in frame["features"]}
+        left = {key for key in ((1, 15), (0, 12), (0, 1)) if key in told} - shown
+        assert {(sae, i): a for sae, i, a in frame.get("beside", [])} == {key: told[key] for key in left}
+    assert sum("beside" in frame for frame in frames) == len(frames)
+    # What fired before it was followed is told when that is asked for.
+    message(widget, kind="activations", run=1, features=[[0, 19], [1, 99]])
+    settle(widget)
+    fired = [[n, told[0, 19]] for n, told in enumerate(exact) if (0, 19) in told]
+    assert 0 < len(fired) < len(exact) + 1
+    assert sent(widget, "activations") == [{"kind": "activations", "run": 1, "rows": [[0, 19, fired], [1, 99, []]]}]
+    message(widget, kind="activations", run=7, features=[[0, 19]])
+    settle(widget)
+    assert (len(sent(widget, "activations")), widget.error) == (1, "")
+
+
 def test_known_maxima_are_told_of_many_features_at_once(widget, fake):
     fake.readers[1].labels.get = lambda feature: None if feature == 8 else Label("x", max_activation=feature / 2)
     message(widget, kind="maxima", features=[[1, 7], [1, 8], [0, 7]])

@@ -123,6 +123,14 @@ def test_the_tracer_that_wrote_it_tells_more():
     assert data["info"] == fake.info
     assert {f["source"] for f in data["features"]} == {"a fake"}
     assert [[1, 4, 0.4, "label 4"]] in [f["nearest"] for f in data["features"]]
+    # Every firing of what is shown stands in a frame or beside them.
+    told = {(f["sae"], f["id"], frame["step"]) for frame in data["steps"] for f in frame["features"]}
+    beside = {(sae, i, n) for sae, i, fired in data["activations"] for n, _ in fired}
+    shown = {(f["sae"], f["id"]) for f in data["features"]}
+    every = {(f.sae, f.id, s.step) for s in trace for f in s.features if (f.sae, f.id) in shown}
+    assert told | beside == every
+    assert beside
+    assert not told & beside
     dense = {(f["sae"], f["id"]) for frame in data["steps"] for f in frame["features"] if f.get("dense")}
     assert dense == {(1, 3)}
     ends = {(a, b) for _, a, _, b, _ in data["similar"]}
