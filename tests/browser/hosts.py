@@ -1,0 +1,129 @@
+"""Hosts other than JupyterLab, each with one document in it that shows the widget."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from tests.browser.lab import ROOT
+
+SHOWN = """
+from axon_widget import AxonWidget
+w = AxonWidget(model="embedded", max_tokens=30, seed=7)
+w
+"""
+MARIMO = """
+import marimo
+
+app = marimo.App()
+
+
+@app.cell
+def _():
+    import marimo as mo
+    from axon_widget import AxonWidget
+
+    w = AxonWidget(model="embedded", max_tokens=30, seed=7)
+    mo.ui.anywidget(w)
+    return
+
+
+if __name__ == "__main__":
+    app.run()
+"""
+
+
+@dataclass(frozen=True)
+class Host:
+    """What starts a host and what it asks other hosts for.
+
+    Parameters
+    ----------
+    command
+        Its command line; "{port}" and "{document}" stand for these.
+    document
+        The document's file name.
+    path
+        The document's place in the host.
+    strangers
+        The beginnings of the addresses elsewhere that it asks for by itself.
+    """
+
+    command: tuple[str, ...]
+    document: str = "shown.ipynb"
+    path: str = "/"
+    strangers: tuple[str, ...] = ()
+
+
+HOSTS = {
+    "notebook": Host(
+        (
+            *("notebook", "--allow-root", "--no-browser", "--ServerApp.ip=127.0.0.1", "--ServerApp.port={port}"),
+            *("--ServerApp.port_retries=0", "--IdentityProvider.token="),
+        ),
+        path="/notebooks/shown.ipynb",
+    ),
+    "voila": Host(("voila", "{document}", "--no-browser", "--Voila.ip=127.0.0.1", "--port={port}")),
+    "marimo edit": Host(
+        (
+            *("marimo", "edit", "{document}", "--headless", "--no-token", "--skip-update-check"),
+            *("--host=127.0.0.1", "--port={port}"),
+        ),
+        document="shown.py",
+    ),
+    "marimo run": Host(
+        ("marimo", "run", "{document}", "--headless", "--no-token", "--host=127.0.0.1", "--port={port}"),
+        document="shown.py",
+    ),
+}
+
+
+@contextmanager
+def serve(host: Host, folder: Path) -> Iterator[str]:
+    """Start a host on a free port, with none of the user's own configuration; give the document's address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    document = folder / host.document
+    if document.suffix == ".py":
+        document.write_text(MARIMO)
+    else:
+        python = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        cells = [nbformat.v4.new_code_cell(SHOWN)]
+        nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=python), document)
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "XDG_CONFIG_HOME")
+    own = {name: str(folder / name.lower()) for name in (*names, "XDG_STATE_HOME")}
+    environment = {**os.environ, **own, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
+    command = [part.format(port=port, document=document) for part in host.command]
+    with (folder / "host.log").open("w") as log:
+        server = subprocess.Popen([sys.executable, "-m", *command], env=environment, cwd=folder, stdout=log, stderr=log)
+        try:
+            deadline = time.monotonic() + 90
+            while not _answers(port):
+                assert server.poll() is None, (folder / "host.log").read_text()
+                assert time.monotonic() < deadline, f"{host.command[0]} does not answer"
+                time.sleep(0.1)
+            yield f"http://127.0.0.1:{port}{host.path}"
+        finally:
+            server.terminate()
+            try:
+                server.wait(20)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
