@@ -47,13 +47,11 @@ export function statusPanel(link: Link, store: Store, live: boolean): Panel {
   again.addEventListener("click", () => link.send({ kind: "reload" }));
   let dismissed = "";
   const error = el("div", { class: "error", axon: "error", attrs: { role: "alert" } }, message);
-  error.append(
-    again,
-    button("dismiss", "close", "", "Dismiss this message", () => {
-      dismissed = message.textContent ?? "";
-      error.hidden = true;
-    }),
-  );
+  const dismiss = button("dismiss", "close", "", "Dismiss this message", () => {
+    dismissed = message.textContent ?? "";
+    error.hidden = true;
+  });
+  error.append(again, dismiss);
   const element = el("div", { class: "notices" }, line, notice, error, spoken);
 
   const update = () => {
@@ -70,7 +68,10 @@ export function statusPanel(link: Link, store: Store, live: boolean): Panel {
     write(sentence, more);
     // Read aloud once for each state: not each percent of a load.
     write(spoken, [status.word, more.replace(/\d[\d.,]* ?(%|[kMG]?B\b).*/, "")].filter(Boolean).join(": "));
-    again.hidden = status.word !== "failed";
+    // What could not be loaded stays said until something is.
+    const failed = status.word === "failed";
+    again.hidden = !failed;
+    dismiss.hidden = failed;
     const percent = /(\d+(?:\.\d+)?)\s*%/.exec(status.sentence)?.[1];
     meter.hidden = status.word !== "loading";
     meter.classList.toggle("unknown", percent === undefined);
@@ -78,7 +79,7 @@ export function statusPanel(link: Link, store: Store, live: boolean): Panel {
     write(notice, fallback);
     notice.hidden = fallback === "";
     write(message, wrong);
-    error.hidden = wrong === "" || wrong === dismissed;
+    error.hidden = wrong === "" || (wrong === dismissed && !failed);
     if (!live) {
       state.dataset.state = "saved";
       write(word, "saved run");
