@@ -16,11 +16,16 @@ export function el<K extends keyof HTMLElementTagNameMap>(
   const element = document.createElement(tag);
   if (props.class) element.className = props.class;
   if (props.axon) element.dataset.axon = props.axon;
-  if (props.title) element.title = props.title;
+  if (props.title) element.title = capital(props.title);
   if (props.text !== undefined) element.textContent = props.text;
   for (const [name, value] of Object.entries(props.attrs ?? {})) element.setAttribute(name, value);
   element.append(...children);
   return element;
+}
+
+/** An explanation goes on where a label ends; in a tip it stands alone, with a capital. */
+function capital(text: string): string {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 const ICONS = {

@@ -26,7 +26,7 @@ export function edges(root: HTMLElement, side: HTMLElement, text: HTMLElement): 
   text.append(
     divider({
       name: "text",
-      label: "Height of the text",
+      label: "Height of the tokens",
       grows: "up",
       size: strip,
       least: 48,

@@ -24,7 +24,7 @@ export function pane(name: string, title: string, edge: Edge, ...content: Node[]
   const turn = (open: boolean) => {
     element.classList.toggle("collapsed", !open);
     head.setAttribute("aria-expanded", String(open));
-    head.title = open ? `Collapse: ${title.toLowerCase()}` : `Show: ${title.toLowerCase()}`;
+    head.title = `${open ? "Collapse" : "Show"} the ${title.toLowerCase()}`;
   };
   const key = `collapsed ${name}`;
   head.addEventListener("click", () => {

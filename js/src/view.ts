@@ -64,7 +64,7 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
   }
   const settings = pane("settings", "Settings", "left", left);
   const aside = pane("side", "Features", "right", side.element);
-  const strip = pane("text", "Text", "bottom", ...text);
+  const strip = pane("text", "Tokens", "bottom", ...text);
   const profile = pane("layers", "Layers", "bottom", layers.element);
   const footer = el("footer", { class: "tokens" }, strip.element, profile.element);
   const middle = el("div", { class: "middle" }, settings.element, graph.element, aside.element);

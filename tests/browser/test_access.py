@@ -215,4 +215,4 @@ def test_what_is_set_up_stays(access: Notebook, shot: Callable[..., None]) -> No
     assert sizes() == usual
 
 
-SEPARATORS = {"height": "Height of the view", "side": "Width of the features", "text": "Height of the text"}
+SEPARATORS = {"height": "Height of the view", "side": "Width of the features", "text": "Height of the tokens"}
