@@ -191,9 +191,7 @@ class Conversation:
         tracer = self._widget.loaded()
         label, page = tracer.describe(feature, sae), tracer.page(feature, sae)
         [nearest] = tracer.nearest([(sae, feature)])
-        unnamed = [(of, near) for of, near, _ in nearest if not tracer.names(of, near)]
-        tracer.names.lack(unnamed)
-        tracer.names.fill(len(unnamed))  # what is shown has a name
+        self._name([(of, near) for of, near, _ in nearest])
         layer = tracer.info["saes"][sae]["layer"]
         self._send(wire.feature_message(feature, sae, layer, label, page, nearest, tracer.names))
 
@@ -234,8 +232,19 @@ class Conversation:
             self._answer(self._tell_more, asked, trace, rounds, tell)
 
     def _tell_found(self, text: str) -> None:
-        rows = self._widget.loaded().names.search(text, wire.FOUND + 1)
-        self._send(wire.found(text, rows))
+        tracer = self._widget.loaded()
+        rows = tracer.names.search(text, wire.FOUND + 1)
+        token, name, _ = self._token_of(text)
+        boosting = [] if token is None else tracer.boosting(token)
+        self._name(boosting)
+        self._send(wire.found(text, rows, name, [(*key, tracer.names(*key)) for key in boosting]))
+
+    def _name(self, keys: list[Key]) -> None:
+        """See that features that are to be shown have names."""
+        names = self._widget.loaded().names
+        unnamed = [key for key in keys if not names(*key)]
+        names.lack(unnamed)
+        names.fill(len(unnamed))
 
     def _look_up(self, text: str) -> None:
         """Tell which SAEs there are. That needs no model: it waits for none to load, and no token waits for it."""
@@ -253,17 +262,19 @@ class Conversation:
         threading.Thread(target=tell, name="axon-catalog", daemon=True).start()
 
     def _tell_token(self, text: str) -> None:
-        vocabulary = self._widget.loaded().vocabulary
-        told: wire.Message = {"kind": "token", "text": text, "token_id": None, "token": "", "error": ""}
+        token, name, error = self._token_of(text)
+        self._send({"kind": "token", "text": text, "token_id": token, "token": name, "error": error})
+
+    def _token_of(self, text: str) -> tuple[int | None, str, str]:
+        """Find the token that a text means: its id and its own text, or why it is none."""
+        vocabulary, error = self._widget.loaded().vocabulary, ""
         # Most words stand behind a space, which belongs to the token and which nobody types.
         for guess in (f" {text}", text) if not text[:1].isspace() else (text,):
             try:
-                told["token_id"] = vocabulary.find(guess)
-                told |= {"token": wire.clip(guess, 60), "error": ""}
-                break
-            except ValueError as error:
-                told["error"] = wire.clip(str(error), 200)
-        self._send(told)
+                return vocabulary.find(guess), wire.clip(guess, 60), ""
+            except ValueError as refused:
+                error = wire.clip(str(refused), 200)
+        return None, "", error
 
     def _tell_edge(self, run: Run, a: Key, b: Key) -> None:
         numbers = run.graph.pair(a, b)  # which knows whether these are nodes

@@ -268,10 +268,27 @@ def renamed(runs: list[Run], name: Callable[[int, int], str], others: Iterable[d
     return {"kind": "labels", "labels": [[*key, label] for key, label in changed.items()]} if changed else None
 
 
-def found(text: str, rows: list[tuple[int, int, str]]) -> Message:
-    """Make the message that tells which features a search found, at most `FOUND`."""
-    told = [[sae, feature, clip(name, 2 * _LABEL)] for sae, feature, name in rows[:FOUND]]
-    return {"kind": "found", "text": text, "rows": told, "more": len(rows) > FOUND}
+def found(
+    text: str, rows: list[tuple[int, int, str]], token: str = "", boosting: Iterable[tuple[int, int, str]] = ()
+) -> Message:
+    """Make the message that tells which features a search found.
+
+    Parameters
+    ----------
+    text
+        What was looked for.
+    rows
+        The features whose labels hold it, at most `FOUND` are told of.
+    token, boosting
+        The token that it is, and the features that push that token; empty where it is none.
+    """
+
+    def told(features: Iterable[tuple[int, int, str]]) -> list[list[Any]]:
+        return [[sae, feature, clip(name, 2 * _LABEL)] for sae, feature, name in features]
+
+    more = len(rows) > FOUND
+    answer = {"kind": "found", "text": text, "rows": told(rows[:FOUND]), "more": more}
+    return answer | {"token": clip(token, _TOKEN), "boosting": told(boosting)}
 
 
 def catalog(text: str, entries: Iterable[CatalogEntry], total: int, cached: set[str], loaded: set[str]) -> Message:

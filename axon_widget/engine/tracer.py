@@ -404,6 +404,14 @@ class Tracer:
         """Find the features whose decoder directions are nearest to those of some, see `Directions.nearest`."""
         return self._directions.nearest(features, count)
 
+    def boosting(self, token: int, count: int = 5) -> list[tuple[int, int]]:
+        """Find the features of each SAE that push a token most by themselves, each as (sae, id)."""
+        found: list[tuple[int, int]] = []
+        for sae in range(len(self.readers)):
+            if logits := self._logit_labels(sae):
+                found += [(sae, feature) for feature, _ in logits.boosting(token, count)]
+        return found
+
     def page(self, feature: int, sae: int = 0) -> str:
         """Give the address of a feature's page on Neuronpedia, empty where the SAE has none."""
         source = self.readers[sae].neuronpedia

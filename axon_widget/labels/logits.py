@@ -46,6 +46,16 @@ class LogitLabels:
         return [_named_by(boosts) for boosts, _ in self._tokens(features)]
 
     @torch.inference_mode()
+    def boosting(self, token: int, count: int) -> list[tuple[int, float]]:
+        """Find the features that push a token's logit, less the mean logit, most, each with its weight on it."""
+        unembedding = self._unembedding
+        row = unembedding.matrix[token].float() - unembedding.mean
+        direction = unembedding.direction(row).to(self._decoder.device)
+        best = (self._decoder.float() @ direction).topk(min(count, len(self._decoder)))
+        numbers, weights = cast("list[int]", best.indices.tolist()), cast("list[float]", best.values.tolist())
+        return [(i, weight) for i, weight in zip(numbers, weights, strict=True) if weight > 0]
+
+    @torch.inference_mode()
     def _tokens(self, features: Sequence[int]) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         """Find the tokens that each of some features boosts and suppresses most."""
         weights = self._unembedding.weights(self._decoder[list(features)])

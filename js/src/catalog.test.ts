@@ -20,16 +20,24 @@ describe("search", () => {
     const heard: [string, Found][] = [];
     for (const asked of ["ki", "king", "king"]) link.search(asked, (found) => heard.push([asked, found]));
     expect(model.asked("search").map(({ text }) => text)).toEqual(["ki", "king", "king"]);
-    const answer = { kind: "found", text: "king", rows: [[1, 7, "kings"], ["x"], null], more: true };
+    const answer = {
+      ...{ kind: "found", text: "king", rows: [[1, 7, "kings"], ["x"], null], more: true },
+      ...{ token: " king", boosting: [[0, 8, "royalty"], 3] },
+    };
     model.tell(answer);
     model.tell(answer);
-    const found = { rows: [["1:7", "kings"]], more: true };
+    const found = {
+      rows: [["1:7", "kings"]],
+      more: true,
+      token: " king",
+      boosting: [["0:8", "royalty"]],
+    };
     expect(heard).toEqual([
       ["king", found],
       ["king", found],
     ]);
     model.tell({ kind: "found", text: "ki" });
-    expect(heard.at(-1)).toEqual(["ki", { rows: [], more: false }]);
+    expect(heard.at(-1)).toEqual(["ki", { rows: [], more: false, token: "", boosting: [] }]);
   });
 
   it("does not mix up questions of different kinds", () => {

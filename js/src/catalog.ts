@@ -28,6 +28,9 @@ export interface Found {
   rows: [key: Key, name: string][];
   /** There are more than these. */
   more: boolean;
+  /** The token that the text is, "" where it is none, and the features that push it most. */
+  token: string;
+  boosting: [key: Key, name: string][];
 }
 
 export function readCatalog(message: Record<string, unknown>): Catalog {
@@ -56,7 +59,12 @@ function readOffer(value: unknown): Offer[] {
 }
 
 export function readFound(message: Record<string, unknown>): Found {
-  return { rows: readNames(message.rows), more: message.more === true };
+  return {
+    rows: readNames(message.rows),
+    more: message.more === true,
+    token: text(message.token),
+    boosting: readNames(message.boosting),
+  };
 }
 
 /** Features with their names, as [sae, id, name]. */

@@ -5,6 +5,7 @@ import { codeOf, pythonOf } from "./copy";
 import { rawFrame, type Spec } from "./fixtures";
 import { type Frame, readFrame, readInfo } from "./frame";
 import { effectsAfter, groupsOf, hiddenIn, measureOf, type Order } from "./rank";
+import { firedOn } from "./search";
 import { Store } from "./store";
 
 let store: Store;
@@ -118,6 +119,40 @@ describe("the order of what fires", () => {
       [0, "0:9"],
     ]);
     expect(hiddenIn(store.frame(), store)).toBe(1);
+  });
+});
+
+describe("a token that is searched for", () => {
+  it("finds what fired most on it, however it is written", () => {
+    store.ingest([
+      frame(1, {
+        token: " King",
+        features: [
+          [1, 2],
+          [2, 9],
+        ],
+      }),
+      frame(2, {
+        token: "king",
+        features: [
+          [1, 5],
+          [3, 1],
+          [4, 1],
+          [5, 1],
+          [6, 0.5],
+        ],
+      }),
+      frame(3, { token: " kings", features: [[8, 50]] }),
+    ]);
+    const found = firedOn(store, "king ").map(({ key, activation }) => [key, activation]);
+    expect(found).toEqual([
+      ["0:2", 9],
+      ["0:1", 5],
+      ["0:3", 1],
+      ["0:4", 1],
+      ["0:5", 1],
+    ]);
+    expect([firedOn(store, ""), firedOn(store, "queen")]).toEqual([[], []]);
   });
 });
 

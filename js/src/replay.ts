@@ -4,6 +4,7 @@ import type { Port } from "./wire";
 
 const CHUNK = 100;
 const MOST_FOUND = 60;
+const MOST_BOOSTING = 5;
 
 export class SavedModel implements Port {
   #traits: Record<string, unknown>;
@@ -96,7 +97,13 @@ export class SavedModel implements Port {
       })
       .map((one) => [one.sae ?? 0, one.id, one.label]);
     const more = rows.length > MOST_FOUND;
-    this.#tell("msg:custom", { kind: "found", text: asked, rows: rows.slice(0, MOST_FOUND), more });
+    const word = asked.trim();
+    const boosting = this.#features()
+      .filter(({ boosts }) => list(boosts).some((token) => text(token).trim() === word))
+      .map((one) => [one.sae ?? 0, one.id, one.label])
+      .slice(0, MOST_BOOSTING);
+    const found = { rows: rows.slice(0, MOST_FOUND), more, token: boosting.length ? word : "", boosting };
+    this.#tell("msg:custom", { kind: "found", text: asked, ...found });
   }
 
   #steps(from: number, greet: boolean): void {

@@ -645,12 +645,17 @@ describe("a saved run", () => {
       run: 3,
       finish: "eos",
       steps: steps(3, 0, 250),
-      features: [{ kind: "feature", id: 1, layer: 3, label: "one", max_activation: 4 }],
+      features: [{ kind: "feature", id: 1, layer: 3, label: "one", max_activation: 4, boosts: [" cat"] }],
       activations: [[0, 8, [[2, 1.5]]]],
     });
     const own = new Link(saved, store);
     own.start();
     expect([store.tokens().length, store.finish, own.trait("prompt")]).toEqual([250, "eos", "hi"]);
+    own.search("cat", ({ token, rows, boosting }) =>
+      expect([token, rows, boosting]).toEqual(["cat", [], [["0:1", "one"]]]),
+    );
+    own.search("one", ({ token, rows }) => expect([token, rows]).toEqual(["", [["0:1", "one"]]]));
+    expect.assertions(8);
     own.watch(["0:8"]);
     expect(store.firings("0:8")).toMatchObject([{ step: 2, activation: 1.5 }]);
     own.askMaxima(["0:1"]);

@@ -295,7 +295,7 @@ export class Link {
   search(asked: string, answer: (found: Found) => void): void {
     this.#questions.ask("search", asked, (message) => {
       const found = readFound(message);
-      for (const [key, name] of found.rows) this.#store.names.take(key, name);
+      for (const [key, name] of [...found.rows, ...found.boosting]) this.#store.names.take(key, name);
       answer(found);
     });
   }

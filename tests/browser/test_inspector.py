@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import pytest
+
 from tests.browser.lab import Notebook, View, reads
 
 PROMPT = "Once upon a time, there was a little girl"
@@ -87,6 +89,101 @@ def test_a_line_of_the_list_and_the_way_back(bench: Notebook) -> None:
     view.part("deselect").click()
     view.part("feature-label").wait_for(state="hidden")
     bench.until("w.selected_feature is None")
+
+
+def test_lists_sort_pin_and_select_with_python(bench: Notebook, shot: Callable[..., None]) -> None:
+    view = written(bench)
+    rows = view.part("firing").locator(".row")
+
+    def keys() -> list[int]:
+        found = rows.evaluate_all("rows => rows.map(row => row.dataset.value)")
+        return [int(key.split(":")[1]) for key in found]
+
+    def shown() -> list[str]:
+        return view.part("firing").locator(".row .value").all_inner_texts()
+
+    told = bench.python("[[f.id, f.activation, w.feature(f.id).max_activation] for f in w.trace[-1].features[:15]]")
+    assert keys() == [i for i, *_ in told]
+    order = view.part("firing-order")
+    order.get_by_role("radio", name="share").click()
+    view.until("!root.querySelector('[data-axon=firing] .value').textContent.includes('–')")
+    shares = {i: activation / most for i, activation, most in told}
+    assert keys() == sorted(shares, key=lambda i: -shares[i])
+    assert [float(text.split()[0]) for text in shown()] == [pytest.approx(100 * shares[i], abs=0.51) for i in keys()]
+    # The arrow keys choose the order, and move from line to line.
+    bench.page.keyboard.press("ArrowRight")
+    view.until("root.querySelector('[data-axon=firing-order] [aria-checked=true]').textContent === 'effect'")
+    bench.page.keyboard.press("ArrowRight")
+    assert keys() == sorted(i for i, *_ in told)
+    view.look(10)
+    order.get_by_role("radio", name="effect").click()
+    view.until("!root.querySelector('[data-axon=firing] .value').textContent.includes('–')")
+    exact = bench.python("w.why(position=11, exact=False).dropna(subset='id')[['id', 'direct']].values.tolist()")
+    effects = {int(i): value for i, value in exact}
+    assert all(reads(text.replace("+", ""), effects[i]) for i, text in zip(keys(), shown(), strict=True))
+    assert keys() == sorted(keys(), key=lambda i: -abs(effects[i]))
+    # One pinned by its key stands on top, here and in Python, and stays when another token is looked at.
+    order.get_by_role("radio", name="activation").click()
+    rows.nth(2).focus()
+    pinned = keys()[2]
+    bench.page.keyboard.press("p")
+    bench.until(f"w.pinned == [{pinned}]")
+    assert keys()[0] == pinned
+    view.look(3)
+    assert keys()[0] == pinned
+    # Several are selected beside each other without leaving the list; Python has them, and a table is filtered by them.
+    several = keys()[3:5]
+    for place in (3, 4):
+        rows.nth(place).click(modifiers=["Control"])
+    bench.until(f"w.selected == {several}")
+    view.part("chosen").get_by_text("2 selected").wait_for()
+    assert bench.python("sorted(set((t := w.trace.to_pandas())[t.id.isin(w.selected)].id))") == sorted(several)
+    shot("several-selected", view)
+    bench.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    view.part("chosen-copy").click()
+    view.part("chosen-copy").get_by_text("copied").wait_for()
+    assert bench.page.evaluate("navigator.clipboard.readText()") == f"w.selected = {several}"
+    view.part("chosen-clear").click()
+    bench.until("w.selected == []")
+    # The other way: a filter of the table lights lines and nodes, and opens nothing.
+    bench.execute("t = w.trace.to_pandas(); w.selected = t[(t.step == 3) & (t.activation > t.activation.median())]")
+    lit = bench.python("w.selected")
+    view.until("root.querySelectorAll('[data-axon=firing] [aria-pressed=true].row').length > 1")
+    pressed = view.part("firing").locator('.row[aria-pressed="true"]').evaluate_all("a => a.map(b => b.dataset.value)")
+    assert {int(key.split(":")[1]) for key in pressed} == set(lit) & set(keys())
+    assert view.part("feature-label").is_hidden()
+    bench.page.keyboard.press("Escape")
+    bench.until("w.selected == []")
+    # A click reads about one, and copies how Python reads about it; the chart goes to any token.
+    rows.nth(1).click()
+    view.part("copy-feature").click()
+    feature = bench.python("w.selected_feature")
+    view.part("copy-feature").get_by_text("copied").wait_for()
+    assert bench.page.evaluate("navigator.clipboard.readText()") == f"w.feature({feature})"
+    view.part("spark").focus()
+    bench.page.keyboard.press("Home")
+    view.until("root.querySelector('[data-axon=cursor]').textContent.startsWith('1 / ')")
+    token = bench.python("next(s.token for s in w.trace if not s.special)")
+    assert token.strip() in (view.part("spark").get_attribute("aria-valuetext") or "")
+    view.part("fired").locator(".context").first.click()
+    strongest = bench.python(f"max((f.activation, -s.step) for s in w.trace for f in s.features if f.id == {feature})")
+    view.until("root.querySelector('[data-step][aria-selected=true]')?.dataset.step === argument", str(-strongest[1]))
+    # What is folded stays so for the next feature.
+    view.part("boosts").locator("..").locator("summary").click()
+    assert view.part("boosts").is_hidden()
+    view.part("nearest").locator(".row").first.click()
+    bench.until(f"w.selected_feature != {feature}")
+    view.details()
+    assert view.part("boosts").is_hidden()
+    view.part("boosts").locator("..").locator("summary").click()
+    assert not view.flaws(view.part("inspector"))
+    # A token finds what fired on it, and what pushes it.
+    field = view.part("search")
+    field.fill(token.strip())
+    view.part("search-note").get_by_text(re.compile("that boost")).wait_for()
+    found = view.part("search-list").inner_text()
+    assert "boosts it" in found
+    assert "fires" in found
 
 
 def test_python_selects(bench: Notebook) -> None:

@@ -322,4 +322,12 @@ def test_a_search_while_it_writes_is_answered(kernel: FrontEnd, slow: Model) -> 
     written(kernel, slow, 3)
     kernel.send(slow, kind="search", text="number 499")
     [answer] = kernel.until(lambda: slow.of_kind("found"))
-    assert answer == {"kind": "found", "text": "number 499", "rows": [[0, 499, "feature number 499"]], "more": False}
+    rows = [[0, 499, "feature number 499"]]
+    assert answer == {
+        "kind": "found",
+        "text": "number 499",
+        "rows": rows,
+        "more": False,
+        "token": "",
+        "boosting": [],
+    }

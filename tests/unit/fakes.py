@@ -145,6 +145,10 @@ class FakeEngine:
         """Whatever has the next number."""
         return [[(sae, (i + 1) % self.readers[sae].d_sae, 0.4)] for sae, i in features]
 
+    def boosting(self, token, count=5):
+        """The feature of the token's number, in every SAE."""
+        return [(sae, token % reader.d_sae) for sae, reader in enumerate(self.readers)]
+
     def cosines(self, features):
         """The same number in another SAE points nearly the same way; neighbours a little."""
         near = {0: 0.9, 1: 0.4}

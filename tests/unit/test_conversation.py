@@ -337,6 +337,15 @@ def test_what_is_inspected_or_pinned_is_followed_beyond_what_is_shown(widget, fa
     assert (len(sent(widget, "activations")), widget.error) == (1, "")
 
 
+@pytest.mark.parametrize(("text", "token"), [("w42", " w42"), (" w42", " w42"), ("nothing", ""), ("label 7", "")])
+def test_a_search_for_a_token_finds_what_pushes_it(widget, text, token):
+    message(widget, kind="search", text=text)
+    settle(widget)
+    [answer] = sent(widget, "found")
+    pushing = [[0, 42, "label 42"], [1, 42, "label 42"]] if token else []
+    assert (answer["text"], answer["token"], answer["boosting"]) == (text, token, pushing)
+
+
 def test_known_maxima_are_told_of_many_features_at_once(widget, fake):
     fake.readers[1].labels.get = lambda feature: None if feature == 8 else Label("x", max_activation=feature / 2)
     message(widget, kind="maxima", features=[[1, 7], [1, 8], [0, 7]])

@@ -42,6 +42,22 @@ def test_tokens_a_feature_boosts_in_an_rmsnorm_model(tracer):
     assert [bare.vocabulary.name(token) for token in order] == list(bare.describe(5).boosts)[:3]
 
 
+def test_the_features_that_boost_a_token_most(tiny_model, tmp_path):
+    tracer = Tracer.load(str(tiny_model), tiny.save_sae(tmp_path, HOOK))
+    model = tracer.model.plain
+    norm = torch.nn.LayerNorm(tiny.WIDTH, elementwise_affine=False, dtype=torch.float64)
+    decoder = tracer.readers[0].sae.W_dec.double()
+    d = decoder - decoder.mean(-1, keepdim=True)
+    rows = model.lm_head.weight.double()
+    weights = (d * model.transformer.ln_f.weight.double()) @ (rows - rows.mean(0)).T
+    # As the names have it: up to the norm's own scale, which is one for each feature.
+    scaled = norm(decoder[7]) * model.transformer.ln_f.weight.double() @ (rows - rows.mean(0)).T
+    assert torch.allclose(scaled / scaled.norm(), weights[7] / weights[7].norm())
+    for token in (3, 50):
+        best = weights[:, token].argsort(descending=True)[:5].tolist()
+        assert tracer.boosting(token) == [(0, i) for i in best if weights[i, token] > 0]
+
+
 @pytest.mark.parametrize("feature", [-1, 10**6])
 def test_a_feature_that_is_none_is_refused(tracer, feature):
     with pytest.raises(ValueError, match="features 0 to"):
