@@ -34,8 +34,8 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
       "aria-label": "Tokens: left and right arrow look at any of them, up and down at another branch",
     },
   });
-  const transport = transportPanel(store, player);
   const lit = litBar(store, () => update());
+  const transport = transportPanel(store, player, lit.light);
   const element = el(
     "div",
     { class: "lines" },

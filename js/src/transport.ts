@@ -1,8 +1,10 @@
 /** Moves through the run: play, pause, speed, loop, and a scrubber that one can drag. */
 import { button, el, icon, showToken, write } from "./dom";
 import type { Frame } from "./frame";
+import type { Light } from "./lit";
 import { recall, remember } from "./memory";
 import { type Player, RATE, type Speed } from "./player";
+import { profile } from "./profile";
 import type { Panel } from "./prompt";
 import type { Store } from "./store";
 
@@ -14,7 +16,7 @@ const SPEEDS: [Speed, string][] = [
   ["written", "as written"],
 ];
 
-export function transportPanel(store: Store, player: Player): Panel {
+export function transportPanel(store: Store, player: Player, light: () => Light): Panel {
   const play = button("play", "play", "", "", () => player.toggle());
   const newest = button("newest", "end", "", "Go to the newest token (Esc)", () => store.look(null));
   const loop = button("loop", "loop", "", "Play again and again", () => {
@@ -27,6 +29,7 @@ export function transportPanel(store: Store, player: Player): Panel {
     class: "scrubber",
     attrs: { type: "range", min: "0", step: "1", "aria-label": "Token looked at" },
   });
+  const heat = profile();
   const speed = el("select", {
     class: "speed",
     axon: "speed",
@@ -73,6 +76,7 @@ export function transportPanel(store: Store, player: Player): Panel {
   const update = () => {
     shown = held ?? store.tokens();
     const at = store.frame();
+    heat.update(shown, light());
     const place = at ? shown.indexOf(at) : -1;
     // As it follows the run it is at the end, though a hand holds fewer tokens.
     const value = place < 0 ? shown.length - 1 : place;
@@ -104,6 +108,8 @@ export function transportPanel(store: Store, player: Player): Panel {
     speed.value = String(pace);
   };
   const off = player.onChange(update);
-  const element = el("div", { class: "transport" }, play, newest, scrubber, where, speed, loop);
+  const track = el("div", { class: "scrub" }, scrubber);
+  track.prepend(heat.element);
+  const element = el("div", { class: "transport" }, play, newest, track, where, speed, loop);
   return { element, update, dispose: off };
 }
