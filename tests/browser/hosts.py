@@ -54,6 +54,8 @@ class Host:
         The document's file name.
     path
         The document's place in the host.
+    run
+        What to click, and the keys that run its cell then, where that is not done at once.
     strangers
         The beginnings of the addresses elsewhere that it asks for by itself.
     """
@@ -61,6 +63,7 @@ class Host:
     command: tuple[str, ...]
     document: str = "shown.ipynb"
     path: str = "/"
+    run: tuple[str, str] | None = None
     strangers: tuple[str, ...] = ()
 
 
@@ -71,14 +74,19 @@ HOSTS = {
             *("--ServerApp.port_retries=0", "--IdentityProvider.token="),
         ),
         path="/notebooks/shown.ipynb",
+        run=(".jp-Notebook .jp-Cell", "Shift+Enter"),
     ),
-    "voila": Host(("voila", "{document}", "--no-browser", "--Voila.ip=127.0.0.1", "--port={port}")),
+    "voila": Host(
+        ("voila", "{document}", "--no-browser", "--Voila.ip=127.0.0.1", "--port={port}"),
+        strangers=("https://cdn.jsdelivr.net/npm/@fortawesome/",),
+    ),
     "marimo edit": Host(
         (
             *("marimo", "edit", "{document}", "--headless", "--no-token", "--skip-update-check"),
             *("--host=127.0.0.1", "--port={port}"),
         ),
         document="shown.py",
+        run=(".cm-content", "Control+Enter"),
     ),
     "marimo run": Host(
         ("marimo", "run", "{document}", "--headless", "--no-token", "--host=127.0.0.1", "--port={port}"),
