@@ -6,12 +6,12 @@ import operator
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anywidget
 import traitlets as t
 
-from axon_widget import cells, steering, wire
+from axon_widget import cells, steering, still, wire
 from axon_widget.conversation import Conversation
 from axon_widget.export import STATIC, check, csv, page, to_csv, to_html
 from axon_widget.graph import Graph
@@ -164,6 +164,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         self._make: Callable[[Any], Tracer] | None = None
         self._session = Session(self)
         self._naming = Naming(self._session, self._on_names)
+        self._outputs = still.Outputs(lambda: self._repr_mimebundle_() or ({}, {}))
         self._conversation = Conversation(self, self._session, self._tree, (*_SETTINGS, "reconstruct"))
         self.on_msg(self._on_message)
         superseded = cells.supersede(self._session)
@@ -334,6 +335,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         """
         if not self._session.wait(timeout):
             raise TimeoutError(f"Still {self.status} after {timeout} seconds.")
+        self._outputs.refresh(self.trace)
         return self.trace
 
     def stop(self) -> None:
@@ -350,6 +352,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         """Stop the background thread and remove the view. The trace stays readable."""
         if hasattr(self, "_session"):  # a constructor that raised leaves nothing to end
             self._session.close()
+            self._outputs.live()
         super().close()
 
     @property
@@ -494,6 +497,18 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         """
         return to_html(self.trace, path, self.tracer, **self._shown)
 
+    def to_image(self, path: str | Path) -> Path:
+        """Draw the newest run's graph into a file: .png, .svg or .pdf. No browser is needed.
+
+        Raises
+        ------
+        ValueError
+            If nothing was written yet, or the file's ending is another.
+        """
+        from axon_widget.picture import to_image
+
+        return to_image(self.trace, path, feature_k=self.feature_k)
+
     def to_json(self, path: str | Path) -> Path:
         """Write the newest run as JSON, which `Trace.from_json` reads.
 
@@ -595,6 +610,20 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
     @property
     def _presets(self) -> Presets:
         return Presets({name: self.traits()[name].metadata["range"] for name in _RANGED})
+
+    def _ipython_display_(self, **_: Any) -> None:
+        if self._session.state == "closed":
+            raise NotImplementedError  # there is no view: it is displayed as any other object
+        self._outputs.display()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Give the live view, and for readers that run no widgets a picture and a table of tokens."""
+        made = cast("Any", super())._repr_mimebundle_(**kwargs)
+        if made is None:
+            return None
+        data, metadata = made
+        ended = self.trace if self.trace.finish else Trace()
+        return data | still.bundle(ended, feature_k=self.feature_k), metadata
 
     # Traits
 
@@ -720,6 +749,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         self.step = {}
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        self._outputs.live()
         self._conversation.hear(content)
 
     def loaded(self) -> Tracer:

@@ -12,6 +12,8 @@ import nbformat
 from nbclient import NotebookClient
 from tqdm import tqdm
 
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
 
 def main(source: Path, folder: Path) -> None:
     """Run the cells in order in a kernel whose working directory is the folder."""
@@ -23,7 +25,7 @@ def main(source: Path, folder: Path) -> None:
             client.execute_cell(cell, index)
             for output in cell.get("outputs", []):
                 text = output.get("text") or output.get("data", {}).get("text/plain", "")
-                if text and not text.startswith("AxonWidget("):
+                if text and WIDGET not in output.get("data", {}):
                     tqdm.write(text.rstrip() + "\n")
     nbformat.write(notebook, folder / source.name)
     page = (folder / source.name).with_suffix(".html").absolute()
