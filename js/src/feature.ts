@@ -16,6 +16,8 @@ import type { Link } from "./wire";
 
 const MOST_NEIGHBOURS = 12;
 const MOST_TOKENS = 16;
+/** A name of more characters is a text to read. */
+const LONG = 80;
 
 export function featurePanel(link: Link, store: Store, live: boolean, choose: (key: Key) => void): Panel {
   const label = el("h2", { class: "label", axon: "feature-label", attrs: { dir: "auto" } });
@@ -23,7 +25,7 @@ export function featurePanel(link: Link, store: Store, live: boolean, choose: (k
   pin.tabIndex = 0;
   const close = button("deselect", "close", "", "Close (back to what fires now)", () => link.close());
   const source = el("p", { class: "source", axon: "feature-source" });
-  source.addEventListener("click", () => source.classList.toggle("whole"));
+  for (const text of [label, source]) text.addEventListener("click", () => text.classList.toggle("whole"));
   const page = el("a", { class: "page", axon: "neuronpedia", text: "Neuronpedia ↗" });
   page.target = "_blank";
   page.rel = "noopener noreferrer";
@@ -94,6 +96,8 @@ export function featurePanel(link: Link, store: Store, live: boolean, choose: (k
       const details = store.details.get(key);
       link.ask(selected.id, selected.sae);
       write(label, store.label(key));
+      label.title = store.label(key);
+      label.classList.toggle("long", store.label(key).length > LONG);
       showPin(pin, key, store, store.label(key));
       write(source, sourceLine(details, store, selected.sae));
       source.title = source.textContent ?? "";
