@@ -1,7 +1,7 @@
 # make demo    set up, then run the quickstart on the embedded model and write a page that replays it
 # make test    set up, then lint, type-check and run every test
 # make lab     set up, then open the quickstart in JupyterLab
-# make bench   set up, then time tokens, explanations, layers, the graph and labels against their references
+# make bench   set up, then time tokens, explanations, layers, the graph, labels and frames against their references
 # make lint    ruff, pyright, tsc and biome
 
 PYTHON ?= python3
@@ -33,6 +33,7 @@ bench: $(SETUP)
 	$(BIN)/python -m tests.benchmarks.layers
 	$(BIN)/python -m tests.benchmarks.graph
 	$(BIN)/python -m tests.benchmarks.labels
+	$(BIN)/python -m tests.benchmarks.frames
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

@@ -12,7 +12,8 @@ export function makeGraph(holder: HTMLElement, sheets: Sheets): ForceGraph3DInst
   const kept = page.scene;
   const graph = new ForceGraph3D(holder, {
     controlType: "orbit",
-    rendererConfig: { antialias: true, alpha: false },
+    // What is drawn here softens its own edges: four samples for each pixel would only take four times as long.
+    rendererConfig: { antialias: false, alpha: false },
   });
   // The library leaves its scene on the window, where it would outlive the view.
   if (had) page.scene = kept;
