@@ -3,7 +3,7 @@ import { el, write } from "./dom";
 import type { Key } from "./frame";
 import { graphBar } from "./graph-bar";
 import { edgeTip, nodeTip } from "./graph-tip";
-import type { Body } from "./layout";
+import type { Body, Box } from "./layout";
 import { legendPanel } from "./legend";
 import { lookOf } from "./look";
 import { GraphScene, type Target } from "./scene";
@@ -21,6 +21,10 @@ export interface TestHandle {
   edges(): SeenEdge[];
   /** The names that stand beside nodes. */
   names(): [key: Key, text: string][];
+  /** Where these stand on the canvas. */
+  nameBoxes(): Box[];
+  /** Nodes with the ring of those that are selected. */
+  rings(): Key[];
   /** Frames drawn so far. */
   drawn(): number;
   picture(scale: number): HTMLCanvasElement | null;
@@ -69,6 +73,8 @@ export class GraphPanel {
       nodes: () => this.#scene?.nodes() ?? [],
       edges: () => this.#scene?.edges() ?? [],
       names: () => this.#scene?.names() ?? [],
+      nameBoxes: () => this.#scene?.nameBoxes() ?? [],
+      rings: () => this.#scene?.rings() ?? [],
       drawn: () => this.#scene?.drawn ?? 0,
       picture: (scale) => this.picture(scale),
     };

@@ -2,9 +2,12 @@
 import ForceGraph3D, { type ForceGraph3DInstance } from "3d-force-graph";
 import { Object3D } from "three";
 import { partsOf } from "./frame";
-import { calm, gather } from "./layout";
+import { calm, type Force, gather } from "./layout";
 import type { Tie } from "./scene-marks";
 import type { Sheets } from "./scene-sheets";
+
+/** How the layout comes to rest. */
+export const COOLING = { velocityDecay: 0.7, alphaDecay: 0.08, alphaMin: 0.004 };
 
 export function makeGraph(holder: HTMLElement, sheets: Sheets): ForceGraph3DInstance {
   const page = window as unknown as { scene?: unknown };
@@ -27,9 +30,24 @@ export function makeGraph(holder: HTMLElement, sheets: Sheets): ForceGraph3DInst
     .nodeId("key")
     .nodeThreeObject(() => new Object3D())
     .linkVisibility(false)
-    .d3VelocityDecay(0.7)
-    .d3AlphaDecay(0.08)
-    .d3AlphaMin(0.004);
+    .d3VelocityDecay(COOLING.velocityDecay)
+    .d3AlphaDecay(COOLING.alphaDecay)
+    .d3AlphaMin(COOLING.alphaMin);
+  tune((name, force) => (force === undefined ? graph.d3Force(name) : graph.d3Force(name, force)), sheets);
+  return graph;
+}
+
+/** Gives a force of the layout, or sets one. */
+type Forces = (name: string, force?: Force | null) => unknown;
+
+interface Tunable {
+  strength(value: unknown): Tunable;
+  distance(value: unknown): Tunable;
+  distanceMax(value: number): Tunable;
+}
+
+/** Makes the library's usual forces calm ones. */
+export function tune(forces: Forces, sheets: Sheets): void {
   const apart = ({ strand }: Tie) => Math.abs(partsOf(strand.a).sae - partsOf(strand.b).sae);
   const distance = (tie: Tie) => {
     const close = sheets.layered ? 0.55 : 1;
@@ -39,19 +57,16 @@ export function makeGraph(holder: HTMLElement, sheets: Sheets): ForceGraph3DInst
   };
   const strength = ({ strand }: Tie) =>
     strand.kind === "together" ? (strand.bright ? 0.25 : 0.05) : 0.3 * strand.cosine ** 2;
-  graph.d3Force("center", null);
-  graph
-    .d3Force("charge")
-    ?.strength(() => (sheets.layered ? -16 : -40))
-    .distanceMax(200);
-  graph.d3Force("link")?.distance(distance).strength(strength);
-  graph.d3Force(
+  forces("center", null);
+  const [charge, link] = [forces("charge") as Tunable, forces("link") as Tunable];
+  charge.strength(() => (sheets.layered ? -16 : -40)).distanceMax(200);
+  link.distance(distance).strength(strength);
+  forces(
     "gather",
     gather(() => (sheets.layered ? 0 : 0.05)),
   );
-  graph.d3Force("calm", calm(1.5, 6));
-  graph.d3Force("sheets", sheets.force);
-  return graph;
+  forces("calm", calm(1.5, 6));
+  forces("sheets", sheets.force);
 }
 
 /** One tick of the layout, without drawing. */

@@ -25,6 +25,8 @@ export interface Named {
   strong: boolean;
 }
 
+const NOWHERE: Box = { left: 0, top: 0, right: 0, bottom: 0 };
+
 interface Slot {
   sprite: SpriteText;
   key: string | null;
@@ -32,6 +34,7 @@ interface Slot {
   alpha: number;
   /** Seconds it has been up. */
   since: number;
+  box: Box;
   /** Where it stands, seen from its node. */
   dx: number;
   dy: number;
@@ -90,6 +93,7 @@ export class Names {
       slot.since += dt;
       slot.alpha += (1 - slot.alpha) * (1 - Math.exp(-dt / 0.12));
       if (slot.alpha < 0.98) fading = true;
+      slot.box = box;
       slot.dx = (box.left + box.right) / 2 - name.x;
       slot.dy = (box.top + box.bottom) / 2 - name.y;
       const [wide, high] = [box.right - box.left, box.bottom - box.top];
@@ -105,6 +109,11 @@ export class Names {
   /** The names that are up, for tests. */
   get up(): [key: string, text: string][] {
     return this.#slots.flatMap(({ key, text }) => (key === null ? [] : [[key, text] as [string, string]]));
+  }
+
+  /** Where they stand on the canvas, for tests. */
+  get boxes(): Box[] {
+    return this.#slots.flatMap(({ key, box }) => (key === null ? [] : [box]));
   }
 
   /** How many places a name that is up is put forward: newly up it stays long enough to be read. */
@@ -145,7 +154,7 @@ export class Names {
 
   #create(): Slot {
     const sprite = new SpriteText("", HEIGHT);
-    const slot: Slot = { sprite, key: null, text: "", alpha: 0, since: 0, dx: 0, dy: -1 };
+    const slot: Slot = { sprite, key: null, text: "", alpha: 0, since: 0, box: NOWHERE, dx: 0, dy: -1 };
     sprite.fontFace = FONT;
     sprite.fontWeight = "600";
     // Twice the size it is shown at: the first mip level then is exactly what lands on the screen.

@@ -64,11 +64,16 @@ export interface EdgeColours {
 /** So near a line, in pixels, the pointer is on it. */
 const NEAR = 5;
 
+/** The faintest edge where more contrast was asked for. */
+const STARKEST = 0.75;
+
 export class Marks {
   selected: Key | null = null;
   hovered: Key | null = null;
   /** The edge under the pointer. */
   pointed: string | null = null;
+  /** More contrast was asked for: nothing is drawn so faintly that it has to be looked for. */
+  stark = false;
   #bodies: Map<Key, Body>;
   #marks = new Map<Key, Mark>();
   #ties = new Map<string, Tie>();
@@ -218,7 +223,11 @@ export class Marks {
       ) as Tint;
       mark.fame = toward(mark.fame, mark.heatGoal, mark.heatGoal > mark.fame ? 0.5 : 2);
       mark.radius = toward(mark.radius, mark.radiusGoal, 0.25);
-      mark.alpha = toward(mark.alpha, mark.here ? Math.min(mark.presence, aside ? 0.3 : 1) : 0, 0.25);
+      mark.alpha = toward(
+        mark.alpha,
+        mark.here ? Math.min(mark.presence, aside && !this.stark ? 0.3 : 1) : 0,
+        0.25,
+      );
       if (!mark.here && mark.alpha === 0) this.#marks.delete(key);
     }
     for (const [key, tie] of this.#ties) {
@@ -236,6 +245,7 @@ export class Marks {
       .filter((mark) => mark.depth > 1)
       .sort((p, q) => order(q) - order(p))
       .map(({ body, radius, heat, alpha, tint, node }) => ({
+        key: node.key,
         x: body.x,
         y: body.y,
         z: body.z,
@@ -267,6 +277,7 @@ export class Marks {
       // On a map the places are what is to be read.
       if (this.#layout === "map") strength *= 0.5;
       if (this.#inspected) strength = touching ? (strand.bright ? 0.9 : 0.4) : strength * 0.3;
+      if (this.stark) strength = Math.max(strength, STARKEST);
       if (pointed) [strength, width] = [1, Math.max(width, 2) + 0.6];
       // An edge that fades away is not there any more.
       if (this.#shown.has(key) && strand.drawn && from.here && to.here)

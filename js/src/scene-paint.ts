@@ -56,6 +56,12 @@ export const PALETTES: Record<Theme, Palette> = {
   },
 };
 
+/** For who asked for more contrast. */
+export const STARK: Record<Theme, Palette> = {
+  dark: { ...PALETTES.dark, bright: "#d6ecfa", faint: "#c3ccd8", alike: "#ddd0ff" },
+  light: { ...PALETTES.light, ring: "#000000", bright: "#0c4a78", faint: "#3d4754", alike: "#42279a" },
+};
+
 export type Rgb = Vector3;
 
 export function rgb(hex: string): Vector3 {
@@ -194,6 +200,7 @@ class Columns {
 }
 
 export interface Dot {
+  key: string;
   x: number;
   y: number;
   z: number;

@@ -4,13 +4,13 @@ import { MOUSE, type PerspectiveCamera, Vector3 } from "three";
 import type { OrbitControls } from "three/examples/jsm/controls/OrbitControls.js";
 import { oneLine } from "./dom";
 import type { Key } from "./frame";
-import type { Body, Strand } from "./layout";
+import type { Body, Box, Strand } from "./layout";
 import type { Look } from "./look";
 import { type Bounds, Rig } from "./scene-camera";
 import { makeGraph, tickForces } from "./scene-engine";
 import { type Named, Names, nameOf } from "./scene-labels";
 import { type EdgeColours, type Mark, Marks, type Picked } from "./scene-marks";
-import { MOST_PIXELS, PALETTES, Painter, rgb } from "./scene-paint";
+import { MOST_PIXELS, PALETTES, Painter, type Palette, rgb, STARK } from "./scene-paint";
 import { photograph } from "./scene-picture";
 import { watchPointer } from "./scene-pointer";
 import { type SeenEdge, type SeenNode, seenEdges, seenNodes } from "./scene-seen";
@@ -68,6 +68,7 @@ export class GraphScene {
   #size = { width: 1, height: 1 };
   #ratio = Math.min(2, devicePixelRatio || 1);
   #still = matchMedia("(prefers-reduced-motion: reduce)");
+  #contrast = matchMedia("(prefers-contrast: more), (forced-colors: active)");
   #visible = false;
   /** The layout is not at rest. */
   #moving = false;
@@ -108,6 +109,7 @@ export class GraphScene {
     this.#names = new Names(this.#graph.scene(), this.#ratio);
     this.#titles = new Titles(this.#graph.scene(), this.#ratio);
     this.theme(options.theme);
+    this.#contrast.addEventListener("change", () => this.theme(this.#theme), { signal: this.#gone.signal });
     this.#listen();
   }
 
@@ -169,7 +171,8 @@ export class GraphScene {
   theme(theme: Theme): void {
     this.#theme = theme;
     this.#graph.backgroundColor(PALETTES[theme].back);
-    this.#painter.palette(PALETTES[theme]);
+    this.#painter.palette(this.#palette);
+    this.#marks.stark = this.#contrast.matches;
     this.#names.theme(theme);
     this.#titles.theme(theme);
     this.#wake();
@@ -312,8 +315,12 @@ export class GraphScene {
     return this.#names.tick(dt, named, width, height, taken);
   }
 
+  get #palette(): Palette {
+    return this.#contrast.matches ? STARK[this.#theme] : PALETTES[this.#theme];
+  }
+
   get #colours(): EdgeColours {
-    const { bright, faint, alike, hot } = PALETTES[this.#theme];
+    const { bright, faint, alike, hot } = this.#palette;
     return { bright: rgb(bright), faint: rgb(faint), alike: rgb(alike), own: rgb(hot) };
   }
 
@@ -420,6 +427,14 @@ export class GraphScene {
 
   names(): [key: Key, text: string][] {
     return this.#names.up;
+  }
+
+  rings(): Key[] {
+    return this.#marks.dots(1).flatMap(({ ring, key }) => (ring === 1 ? [key] : []));
+  }
+
+  nameBoxes(): Box[] {
+    return this.#names.boxes;
   }
 
   get drawn(): number {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,9 @@ PICTURE = """([root, scale]) => {
 def long_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tracer = Tracer.load("embedded")
     trace = tracer.run("Once upon a time, there was a little", max_tokens=200, seed=7)
+    made = threading.Semaphore(0)
+    while tracer.maps.ask(made.release):
+        assert made.acquire(timeout=120)
     return to_html(trace, tmp_path_factory.mktemp("graph") / "run.html", tracer)
 
 
@@ -95,3 +100,58 @@ def test_picture_is_sharp_and_is_taken_in_the_dark_too(view: View) -> None:
     seen = picture(view, 1)
     assert (unseen["drawn"], unseen["letters"]) == pytest.approx((seen["drawn"], seen["letters"]), rel=0.1)
     assert seen["drawn"] != once["drawn"]
+
+
+def rest_under(view: View, layout: str) -> list[dict[str, float]]:
+    """Lay the graph out, and give where names stand once it rests."""
+    view.part(f"layout-{layout}").click()
+    view.at_rest()
+    return view.part("graph").evaluate("graph => graph.axon.nameBoxes()")
+
+
+def test_names_never_overlap_and_marked_nodes_stay(view: View) -> None:
+    view.tokens(100)
+    view.part("graph-bar-more").click()
+    view.part("keep").evaluate(
+        "slider => { slider.value = 1000; slider.dispatchEvent(new Event('input', {bubbles: true})); }"
+    )
+    view.until("graph.axon.nodes().length > 400")
+    for width in (1000, 480):
+        view.page.set_viewport_size({"width": width, "height": 720})
+        for layout in ("force", "map"):
+            boxes = rest_under(view, layout)
+            size = view.part("graph").bounding_box()
+            assert size
+            assert 4 <= len(boxes) <= 12
+            assert all(box["left"] >= 0 and box["right"] <= size["width"] for box in boxes)
+            for a, b in combinations(boxes, 2):
+                assert min(a["right"], b["right"]) <= max(a["left"], b["left"]) or min(a["bottom"], b["bottom"]) <= max(
+                    a["top"], b["top"]
+                ), (width, layout)
+    # Clicks beside others add to what is selected; of all others few stay.
+    nodes = sorted(view.nodes(), key=lambda node: node["activation"])
+    first, second = view.lone_node(), nodes[0]
+    view.page.mouse.click(first["x"], first["y"])
+    view.part("feature-label").wait_for()
+    view.part("keep").evaluate(
+        "slider => { slider.value = 20; slider.dispatchEvent(new Event('input', {bubbles: true})); }"
+    )
+    view.until("graph.axon.nodes().length === 20")
+    kept = {node["id"] for node in view.nodes()}
+    assert first["id"] in kept
+    assert second["id"] not in kept
+    view.at_rest()
+    near = [node for node in view.nodes() if node["id"] != first["id"]]
+    other = max(
+        near,
+        key=lambda node: min(
+            abs(node["x"] - o["x"]) + abs(node["y"] - o["y"]) for o in near + [first] if o["id"] != node["id"]
+        ),
+    )
+    view.page.keyboard.down("Shift")
+    view.page.mouse.click(other["x"], other["y"])
+    view.page.keyboard.up("Shift")
+    view.until("graph.axon.rings().length === 2")
+    assert set(view.part("graph").evaluate("graph => graph.axon.rings()")) == {
+        f"{node['sae']}:{node['id']}" for node in (first, other)
+    }
