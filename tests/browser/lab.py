@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -255,6 +256,10 @@ class View:
         """Give the names that stand beside nodes, by SAE and number."""
         return dict(self.part("graph").evaluate("graph => graph.axon.names()"))
 
+    def name_boxes(self) -> list[dict[str, float]]:
+        """Give where these stand on the canvas."""
+        return self.part("graph").evaluate("graph => graph.axon.nameBoxes()")
+
     def drawn(self) -> int:
         """Give how many pictures the graph has drawn."""
         return self.part("graph").evaluate("graph => graph.axon.drawn()")
@@ -459,6 +464,16 @@ class Picture:
 
     colours: int
     drawn: float
+
+
+def overlapping(boxes: list[dict[str, float]]) -> list[tuple[dict[str, float], dict[str, float]]]:
+    """Give the pairs of boxes that lie over each other."""
+    return [
+        (a, b)
+        for a, b in combinations(boxes, 2)
+        if min(a["right"], b["right"]) > max(a["left"], b["left"])
+        and min(a["bottom"], b["bottom"]) > max(a["top"], b["top"])
+    ]
 
 
 def distance(spot: tuple[float, float], node: dict[str, Any]) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from playwright.sync_api import Browser
 from axon_widget import Tracer
 from axon_widget.export import to_html
 from tests.browser.conftest import Watch, opened
-from tests.browser.lab import View
+from tests.browser.lab import View, overlapping
 
 # How light each pixel of a picture of the graph is, and of the same picture drawn at half its size.
 PICTURE = """([root, scale]) => {
@@ -106,7 +105,7 @@ def rest_under(view: View, layout: str) -> list[dict[str, float]]:
     """Lay the graph out, and give where names stand once it rests."""
     view.part(f"layout-{layout}").click()
     view.at_rest()
-    return view.part("graph").evaluate("graph => graph.axon.nameBoxes()")
+    return view.name_boxes()
 
 
 def test_names_never_overlap_and_marked_nodes_stay(view: View) -> None:
@@ -123,11 +122,8 @@ def test_names_never_overlap_and_marked_nodes_stay(view: View) -> None:
             size = view.part("graph").bounding_box()
             assert size
             assert 4 <= len(boxes) <= 12
+            assert overlapping(boxes) == [], (width, layout)
             assert all(box["left"] >= 0 and box["right"] <= size["width"] for box in boxes)
-            for a, b in combinations(boxes, 2):
-                assert min(a["right"], b["right"]) <= max(a["left"], b["left"]) or min(a["bottom"], b["bottom"]) <= max(
-                    a["top"], b["top"]
-                ), (width, layout)
     # Clicks beside others add to what is selected; of all others few stay.
     nodes = sorted(view.nodes(), key=lambda node: node["activation"])
     first, second = view.lone_node(), nodes[0]
@@ -145,7 +141,7 @@ def test_names_never_overlap_and_marked_nodes_stay(view: View) -> None:
     other = max(
         near,
         key=lambda node: min(
-            abs(node["x"] - o["x"]) + abs(node["y"] - o["y"]) for o in near + [first] if o["id"] != node["id"]
+            abs(node["x"] - o["x"]) + abs(node["y"] - o["y"]) for o in [*near, first] if o["id"] != node["id"]
         ),
     )
     view.page.keyboard.down("Shift")

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.browser.lab import Notebook, View, reads
+from tests.browser.lab import Notebook, View, overlapping, reads
 
 # The package has one SAE: copies of it stand in for those of the other layers.
 COPIES = """
@@ -71,6 +71,9 @@ def test_layers_side_by_side_with_a_hue_each_and_links_between_them(
     box = view.part("graph").bounding_box()
     assert box
     assert all(0 < node["x"] - box["x"] < box["width"] and 0 < node["y"] - box["y"] < box["height"] for node in nodes)
+    names = view.name_boxes()
+    assert len(names) >= 4
+    assert overlapping(names) == []
     # Links: neighbouring layers' features that write the same, as Python has them.
     links = {frozenset((edge["a"], edge["b"])) for edge in view.edges() if edge["kind"] == "similar"}
     expected = {frozenset(pair) for pair in bench.python(LINKS)}
