@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import nbformat
 import pytest
+from IPython.display import IFrame
+from nbconvert import HTMLExporter
 from playwright.sync_api import Browser
 
 from tests.browser.conftest import Watch, opened
@@ -45,3 +49,23 @@ def test_it_works_in(name: str, browser: Browser, tmp_path: Path) -> None:
     assert [url for url in strangers if not url.startswith(host.strangers)] == []
     ours = ("axon", "widget.js", "uncaught")
     assert [line for line in watch.complaints if any(word in line for word in ours)] == []
+
+
+def test_a_page_made_by_nbconvert_shows_the_saved_run_in_a_frame(
+    browser: Browser, saved_run: Path, tmp_path: Path
+) -> None:
+    shutil.copy(saved_run, tmp_path / "run.html")
+    frame = IFrame("run.html", width="100%", height=700)
+    shown = nbformat.v4.new_output("execute_result", {"text/html": frame._repr_html_()})
+    cell = nbformat.v4.new_code_cell('IFrame("run.html", width="100%", height=700)', outputs=[shown])
+    page_text, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+    (tmp_path / "notebook.html").write_text(page_text)
+    watch = Watch()
+    with opened(browser, watch, reduced_motion="reduce") as page:
+        page.goto((tmp_path / "notebook.html").as_uri(), wait_until="commit")
+        inside = page.frame_locator("iframe").locator(".axon-widget")
+        inside.locator("[data-axon=strip] [data-step='59']").first.wait_for()
+        assert inside.locator("[data-axon=graph]").evaluate("graph => graph.axon.nodes().length") > 15
+    known = ("file://", "https://cdnjs.cloudflare.com/ajax/libs/", "https://cdn.jsdelivr.net/npm/mermaid")
+    assert [url for url in watch.requests if not url.startswith(known)] == []
+    assert [line for line in watch.complaints if line.startswith("uncaught")] == []
