@@ -37,9 +37,9 @@ export class TokenRow {
   constructor(run: number) {
     this.element = el(
       "div",
-      { class: "track", attrs: { role: "group", "data-run": String(run) } },
-      this.letter,
-      this.compare,
+      { class: "track", attrs: { role: "row", "data-run": String(run) } },
+      cell(this.letter),
+      cell(this.compare),
       this.text,
     );
   }
@@ -94,4 +94,9 @@ export class TokenRow {
     this.#cells.clear();
     this.#end = 0;
   }
+}
+
+/** For those who hear the strip: a row is a branch, and all that stands in it is a cell. */
+function cell(button: HTMLElement): HTMLElement {
+  return el("span", { class: "cell", attrs: { role: "gridcell" } }, button);
 }

@@ -31,7 +31,7 @@ const TURNING = /[\u202a-\u202e\u2066-\u2069]/;
 export function tokenSpan(frame: Frame): HTMLElement {
   const span = el("span", {
     class: frame.generated ? "token" : "token given",
-    attrs: { role: "option", "data-step": String(frame.step), "data-run": String(frame.run) },
+    attrs: { role: "gridcell", "data-step": String(frame.step), "data-run": String(frame.run) },
   });
   const { token } = frame;
   if (token.trim() === "") span.setAttribute("aria-label", showToken(token));

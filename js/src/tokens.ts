@@ -30,7 +30,7 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
     axon: "strip",
     attrs: {
       tabindex: "0",
-      role: "listbox",
+      role: "grid",
       "aria-label": "Tokens: left and right arrow look at any of them, up and down at another branch",
     },
   });
@@ -86,8 +86,8 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
     transport.update();
     lit.update();
     tell();
-    // A list of nothing is none.
-    strip.setAttribute("role", store.tokens().length ? "listbox" : "group");
+    // A grid of nothing is none.
+    strip.setAttribute("role", rows.size ? "grid" : "group");
   };
 
   const name = (row: TokenRow, track: Track) => {
