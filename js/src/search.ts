@@ -77,7 +77,7 @@ export function searchPanel(link: Link, store: Store, live: boolean, turned: () 
           update();
         });
     },
-    idOf: ({ key, why }) => `${why} ${key}`,
+    idOf: ({ key, why }) => (why === "label" ? key : `${why} ${key}`),
     make: () =>
       el(
         "div",

@@ -415,8 +415,8 @@ FLAWS = """root => {
     const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     while (walker.nextNode()) {
         const node = walker.currentNode, parent = node.parentElement;
-        // What comes up over the rest for a while may cover it.
-        const over = parent.closest(".tip, .field-trouble, .models, script, style, textarea");
+        // What comes up over the rest for a while may cover it, and what is only spoken is not seen.
+        const over = parent.closest(".tip, .field-trouble, .models, .spoken, script, style, textarea");
         if (!node.data.trim() || (over && over !== root && root.contains(over))) continue;
         const part = seen(parent);
         if (!part) continue;
