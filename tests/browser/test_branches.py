@@ -16,7 +16,7 @@ SLOW = "w = AxonWidget(tracer=FakeTracer(pace=0.05), max_tokens=400)\nw"
 SHOWN = """sorted({{f.id for s in w.branches[{place}] if not s.special
     for f in s.features[:w.feature_k] if f.activation >= w.activation_threshold}})"""
 OWN = "[''.join(s.token for s in b[b.fork or 0:]) for b in w.branches]"
-ROWS = """[...root.querySelectorAll('[data-axon=strip] [role=group]')].map(
+ROWS = """[...root.querySelectorAll('[data-axon=strip] [role=row]')].map(
     row => [...row.querySelectorAll('[data-step]')].map(token => token.textContent).join(''))"""
 
 
