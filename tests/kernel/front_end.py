@@ -208,7 +208,8 @@ class FrontEnd:
             case "comm_msg" if content["comm_id"] in self.models:
                 model, data = self.models[content["comm_id"]], content["data"]
                 if data["method"] == "update":
-                    model.arrived.add(data["state"].pop("_sent"))
+                    if "_sent" in data["state"]:  # a slider numbers nothing
+                        model.arrived.add(data["state"].pop("_sent"))
                     model.state.update(data["state"])
                     size = len(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
                     model.updates.append((at, data["state"], size))
