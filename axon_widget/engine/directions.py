@@ -60,6 +60,11 @@ class Directions:
             The features, each named by (sae, id).
         count
             How many of each.
+
+        Returns
+        -------
+        list of list of (int, int, float)
+            For each of the features its nearest as (sae, id, cosine), the nearest first.
         """
         asked = [(*key, count) for key in features]
         new = [key for key in dict.fromkeys(asked) if key not in self._known]

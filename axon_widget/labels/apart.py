@@ -9,14 +9,12 @@ import io
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import IO, Any, cast
 
+from axon_widget.apart import Process, stand_back
 from axon_widget.labels.rows import read_batch
 from axon_widget.labels.store import Explanation, Row, Statistics
 
@@ -27,7 +25,7 @@ class Apart:
     """Reads batches in another process, which begins with the first of them and ends with this object."""
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
         self._lock = threading.Lock()
 
     def __call__(self, kind: str, body: IO[bytes], address: str, width: int | None) -> Sequence[Row]:
@@ -45,11 +43,8 @@ class Apart:
 
     def _ask(self, kind: str, body: IO[bytes], address: str, width: int | None) -> dict[str, Any]:
         if self._process is None:
-            command = [sys.executable or "python", "-m", "axon_widget.labels.apart"]
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-            )
-        to, back = cast("IO[bytes]", self._process.stdin), cast("IO[bytes]", self._process.stdout)
+            self._process = Process("axon_widget.labels.apart")
+        to, back = self._process.to, self._process.back
         request = {"kind": kind, "address": address, "width": width, "size": body.seek(0, os.SEEK_END)}
         body.seek(0)
         to.write(json.dumps(request).encode() + b"\n")
@@ -61,9 +56,7 @@ class Apart:
         """End the process."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            with suppress(OSError):  # what it has not read is lost
-                process.communicate()
+            process.close()
 
     def __del__(self) -> None:
         self.close()
@@ -71,9 +64,7 @@ class Apart:
 
 def main() -> None:
     """Read batches that come on standard input, until it ends as the other process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt of the kernel is meant for a cell
-    with suppress(AttributeError, OSError):  # Windows has no such thing
-        os.nice(10)  # the model goes first
+    stand_back(10)
     while header := sys.stdin.buffer.readline():
         request = json.loads(header)
         body = io.BytesIO(sys.stdin.buffer.read(request["size"]))

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from urllib.parse import quote
 
+from axon_widget.background import Background
 from axon_widget.labels import DENSE, Label, Labels
 from axon_widget.labels.apart import Apart
-from axon_widget.labels.background import Background
 from axon_widget.labels.exports import Landed, download
 from axon_widget.labels.rows import Answer, answer
 from axon_widget.labels.store import Explanation, Passage, Statistics, Store, best_first

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from axon_widget.background import Background
 from axon_widget.labels import Label, Labels
-from axon_widget.labels.background import Background
 from axon_widget.labels.bundled import BundledLabels
 from axon_widget.labels.neuronpedia import NeuronpediaLabels
 from axon_widget.labels.text import clean

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sqlite3
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias, TypeVar
 from urllib.parse import quote
 
-import platformdirs
+from axon_widget import folders
 
 T = TypeVar("T")
 
@@ -150,8 +149,7 @@ class Store:
     """
 
     def __init__(self, directory: str | Path | None = None) -> None:
-        directory = directory or os.environ.get("AXON_CACHE_DIR") or platformdirs.user_cache_dir("axon-widget")
-        self.path = Path(directory).expanduser() / "labels.sqlite3"
+        self.path = folders.cache(directory) / "labels.sqlite3"
         self._refused = self._aside = ""
         self._lock = threading.Lock()
 

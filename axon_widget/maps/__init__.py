@@ -6,14 +6,15 @@ import hashlib
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import platformdirs
 
-from axon_widget.labels.background import Background
+from axon_widget import folders
+from axon_widget.background import Background
 from axon_widget.maps.apart import arrange_apart
 from axon_widget.maps.layout import Floats
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _VERSION = 1  # another way to make maps, another number
 _ROWS = 1024  # read at a time
 _SAMPLE = 256  # rows that tell one SAE from another
+_AGAIN = 60.0  # seconds until one that could not be made may be asked for again
 
 _log = logging.getLogger(__name__)
 
@@ -39,11 +41,11 @@ class Maps:
     """
 
     def __init__(self, readers: Sequence[FeatureReader], directory: str | Path | None = None) -> None:
-        directory = directory or os.environ.get("AXON_CACHE_DIR") or platformdirs.user_cache_dir("axon-widget")
-        self._directory = Path(directory).expanduser() / "maps"
+        self._directory = folders.cache(directory) / "maps"
         self._readers = list(readers)
         self._made: dict[int, Floats] = {}
-        self._failed: dict[int, str] = {}
+        self._looked: set[int] = set()  # whose file was looked for: to know its name, weights are read
+        self._failed: dict[int, tuple[float, str]] = {}  # when, and why
         self._waiting: set[Callable[[], None]] = set()
         self._lock = threading.Lock()
         self._background = Background(self._make)
@@ -51,21 +53,24 @@ class Maps:
     def of(self, sae: int) -> Floats | None:
         """Give the places of an SAE's features, shape (features, 2), within -1 and 1; None until its map is made."""
         with self._lock:
-            if sae not in self._made and (kept := self._read(sae)) is not None:
-                self._made[sae] = kept
+            if sae not in self._looked:
+                self._looked.add(sae)
+                if (kept := self._read(sae)) is not None:
+                    self._made[sae] = kept
             return self._made.get(sae)
 
     def places(self, features: Iterable[tuple[int, int]]) -> list[tuple[int, int, float, float]]:
         """Give ``(sae, id, x, y)`` of those features, each named by (sae, id), whose SAEs' maps are made."""
-        found: list[tuple[int, int, float, float]] = []
-        for sae, feature in features:
-            places = self.of(sae)
-            if places is not None:
-                found.append((sae, feature, float(places[feature, 0]), float(places[feature, 1])))
-        return found
+        features = list(features)
+        maps = {sae: self.of(sae) for sae in {sae for sae, _ in features}}
+        return [
+            (sae, feature, float(places[feature, 0]), float(places[feature, 1]))
+            for sae, feature in features
+            if (places := maps[sae]) is not None
+        ]
 
     def ask(self, tell: Callable[[], None]) -> bool:
-        """Have the maps made that are missing.
+        """Have the maps made that are missing. One that could not be made is tried again when it is asked for later.
 
         Parameters
         ----------
@@ -87,23 +92,27 @@ class Maps:
     @property
     def trouble(self) -> str:
         """Why maps could not be made, as a sentence; empty where all could."""
-        return next(iter(self._failed.values()), "")
+        return next((why for _, why in list(self._failed.values())), "")
 
     def _missing(self) -> list[int]:
-        return [sae for sae in range(len(self._readers)) if sae not in self._failed and self.of(sae) is None]
+        late = time.monotonic() - _AGAIN
+        saes = (sae for sae in range(len(self._readers)) if self._failed.get(sae, (late,))[0] <= late)
+        return [sae for sae in saes if self.of(sae) is None]
 
     def _make(self) -> float | None:
         """Make one that is missing; None when none is left."""
         missing = self._missing()
         if missing:
-            reader = self._readers[missing[0]]
+            sae, reader = missing[0], self._readers[missing[0]]
             try:
-                places = arrange_apart(_rows(reader), reader.d_sae, reader.d_in)
+                places = self._read(sae)  # another process may have made it
+                if places is None:
+                    places = arrange_apart(_rows(reader), reader.d_sae, reader.d_in)
+                    self._write(sae, places)
+                self._made[sae] = places
+                self._failed.pop(sae, None)
             except Exception as error:  # of reading the weights too: nobody else would hear of it in this thread
-                self._failed[missing[0]] = str(error)
-            else:
-                self._made[missing[0]] = places
-                self._write(missing[0], places)
+                self._failed[sae] = time.monotonic(), str(error) or type(error).__name__
         with self._lock:
             waiting = list(self._waiting)
             if len(missing) < 2:
@@ -124,7 +133,7 @@ class Maps:
     def _read(self, sae: int) -> Floats | None:
         try:
             kept: Any = np.load(self._path(sae), allow_pickle=False)
-        except (OSError, ValueError, EOFError):  # there is none, or it is damaged: another one is made
+        except Exception:  # there is none, or it is damaged; where the weights cannot be read, making one says so
             return None
         whole = kept.shape == (self._readers[sae].d_sae, 2) and kept.dtype == np.float32 and np.isfinite(kept).all()
         return kept if whole else None

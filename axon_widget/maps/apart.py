@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import IO, cast
 
 import numpy as np
 
+from axon_widget.apart import Process, stand_back
 from axon_widget.maps.layout import Floats, arrange
 
 _WORK = 1.5e12  # multiplications that looking for neighbours may take: about half a minute on two cores
@@ -35,28 +33,21 @@ def arrange_apart(blocks: Iterable[Floats], features: int, width: int) -> Floats
     RuntimeError
         If the process cannot be had or ends before it is done.
     """
-    command = [sys.executable or "python", "-m", "axon_widget.maps.apart"]
-    idle = int(getattr(subprocess, "IDLE_PRIORITY_CLASS", 0))  # on Windows
     try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, creationflags=idle
-        )
+        process = Process("axon_widget.maps.apart")
     except OSError as error:
         raise RuntimeError(f"The map cannot be made: no process for it could be started ({error}).") from error
-    to, back = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
     answer = b""
     try:
         with suppress(OSError):  # it was killed: the answer is missing then
-            to.write(json.dumps({"features": features, "width": width}).encode() + b"\n")
+            process.to.write(json.dumps({"features": features, "width": width}).encode() + b"\n")
             for block in blocks:
-                to.write(np.ascontiguousarray(block, np.float32).tobytes())
-            to.flush()
+                process.to.write(np.ascontiguousarray(block, np.float32).tobytes())
+            process.to.flush()
             # The pipe stays open until the answer is there: its end tells the process that nobody waits any more.
-            answer = back.read()
+            answer = process.back.read()
     finally:
-        process.kill()
-        with suppress(OSError):
-            process.communicate()
+        process.close()
     if len(answer) != features * 2 * 4:
         raise RuntimeError("The map could not be made: the process that made it was ended.")
     return np.frombuffer(answer, np.float32).reshape(features, 2)
@@ -64,9 +55,7 @@ def arrange_apart(blocks: Iterable[Floats], features: int, width: int) -> Floats
 
 def main() -> None:
     """Read directions from standard input and write their places to standard output."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt of the kernel is meant for a cell
-    with suppress(AttributeError, OSError):  # Windows has no such thing
-        os.nice(19)
+    stand_back(19)
     request = json.loads(sys.stdin.buffer.readline())
     features, width = int(request["features"]), int(request["width"])
     # Of a very wide SAE the directions' shadows in fewer dimensions are compared: cosines keep within a tenth or so.

@@ -57,7 +57,20 @@ def _even(places: Floats) -> Any:
 
 
 def nearest(unit: Floats, count: int) -> NDArray[np.int64]:
-    """Give the places of the `count` others with the highest cosines to each, in no order."""
+    """Find the nearest of each direction by cosine.
+
+    Parameters
+    ----------
+    unit
+        Directions of length one, shape (features, width).
+    count
+        How many of each, at most as many as there are others.
+
+    Returns
+    -------
+    numpy.ndarray
+        The rows of the nearest others, shape (features, count), in no order.
+    """
     found = np.empty((len(unit), count), np.int64)
     block = max(1, _AT_ONCE // len(unit))
     for start in range(0, len(unit), block):

@@ -6,7 +6,7 @@ import weakref
 
 import pytest
 
-from axon_widget.labels.background import Background
+from axon_widget.background import Background
 from tests.unit.test_neuronpedia import until
 
 

@@ -55,18 +55,18 @@ def test_one_process_reads_all_and_ends_with_its_object(reader):
     process = reader._process
     read(reader, "explanations")
     assert reader._process is process
-    assert process.poll() is None
+    assert process.popen.poll() is None
     made = Apart()
     read(made, "features")
     other = made._process
     del made
-    assert other.poll() is not None
+    assert other.popen.poll() is not None
 
 
 def test_a_process_that_was_killed_or_cannot_be_started_is_done_without(reader, monkeypatch):
     read(reader, "features")
-    reader._process.kill()
-    reader._process.wait()
+    reader._process.popen.kill()
+    reader._process.popen.wait()
     assert read(reader, "features", 1) == read(read_batch, "features", 1)
     assert read(reader, "features", 2) == read(read_batch, "features", 2)
     assert reader._process is not None  # another one
@@ -79,7 +79,7 @@ def test_a_process_that_was_killed_or_cannot_be_started_is_done_without(reader, 
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent")
 def test_an_interrupt_does_not_end_it(reader):
     read(reader, "features")
-    reader._process.send_signal(signal.SIGINT)
+    reader._process.popen.send_signal(signal.SIGINT)
     time.sleep(0.1)
     process = reader._process
     assert read(reader, "features", 1) == read(read_batch, "features", 1)
@@ -93,7 +93,7 @@ def test_it_ends_when_the_process_that_made_it_is_killed():
         "made = Apart()\n"
         "try: made('features', io.BytesIO(b'x'), 'a/b', 3)\n"
         "except ValueError: pass\n"
-        "print(made._process.pid, flush=True)\n"
+        "print(made._process.popen.pid, flush=True)\n"
         "time.sleep(60)\n"
     )
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:

@@ -183,6 +183,51 @@ def test_what_goes_wrong_is_said_and_the_others_are_made(mine, monkeypatch):
         real([], 3, 4)
 
 
+def test_to_find_places_reads_no_weights_on_each_token(mine, monkeypatch):
+    count = []
+    named = Maps._path
+    monkeypatch.setattr(Maps, "_path", lambda self, sae: count.append(sae) or named(self, sae))
+    two = mine(reader(random(30, 4)), reader(random(30, 4, seed=1)))
+    for _ in range(3):
+        assert two.places([(sae, i) for i in range(30) for sae in (0, 1)]) == []
+    assert sorted(count) == [0, 1]
+    assert made(two) == 2
+    assert len(two.places([(sae, i) for i in range(30) for sae in (0, 1)])) == 60
+
+
+def test_a_map_that_another_process_made_meanwhile_is_taken(mine, monkeypatch):
+    weights = random(30, 4)
+    late = mine(reader(weights))
+    assert late.of(0) is None
+    first = mine(reader(weights))
+    assert made(first) == 1
+    monkeypatch.setattr(maps, "arrange_apart", None)
+    assert made(late) == 1
+    assert np.array_equal(late.of(0), first.of(0))
+
+
+class Unreadable:
+    """Weights that cannot be had."""
+
+    def __len__(self):
+        raise RuntimeError("the weights are gone")
+
+    shape = property(__len__)
+
+
+def test_weights_that_cannot_be_read_are_said_and_tried_again_later(mine, monkeypatch):
+    one = reader(random(30, 4))
+    weights, one.sae.W_dec = one.sae.W_dec, Unreadable()
+    some = mine(one)
+    assert made(some) == 1
+    assert (some.trouble, some.of(0), some._waiting) == ("the weights are gone", None, set())
+    one.sae.W_dec = weights
+    assert not some.ask(pytest.fail)  # not on every token
+    monkeypatch.setattr(maps, "_AGAIN", 0)
+    assert made(some) == 1
+    assert (some.trouble, some.of(0).shape) == ("", (30, 2))
+
+
 def test_the_process_ends_with_the_one_that_asked():
     code = (
         "import numpy as np, sys; from axon_widget.maps.apart import arrange_apart\n"

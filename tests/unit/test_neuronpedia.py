@@ -560,7 +560,7 @@ def test_nobody_holding_them_ends_the_wait_for_a_host(host, make):
     labels.start()
     gone = weakref.ref(labels)
     until(lambda: "asks to wait" in gone().status)
-    threads = [thread for thread in threading.enumerate() if thread.name == "axon-labels"]
+    threads = [thread for thread in threading.enumerate() if thread.name == "axon-background"]
     assert threads
     del labels
     gc.collect()

@@ -39,7 +39,7 @@ class Background:
             if self._running == self._most:
                 return
             self._running += 1
-        threading.Thread(target=self._work, name="axon-labels", daemon=True).start()
+        threading.Thread(target=self._work, name="axon-background", daemon=True).start()
 
     def _work(self) -> None:
         while (step := self._step()) is not None:
