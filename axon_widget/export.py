@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from axon_widget import wire
 from axon_widget.graph import Graph
 from axon_widget.labels import Label
+from axon_widget.labels.text import whole
 from axon_widget.trace import Trace
 
 if TYPE_CHECKING:
@@ -138,9 +139,9 @@ def page(trace: Trace, tracer: Tracer | None = None, **settings: Any) -> str:
         If the trace is empty.
     """
     check(trace)
-    data = json.dumps(replay_data(trace, tracer, **settings), ensure_ascii=False, allow_nan=False)
+    data = whole(json.dumps(replay_data(trace, tracer, **settings), ensure_ascii=False, allow_nan=False))
     return _PAGE.format(
-        title=html.escape(f"{trace.text[:60]} - axon-widget"),
+        title=html.escape(f"{wire.clip(trace.text, 60)} - axon-widget"),
         css=(STATIC / "widget.css").read_text(encoding="utf-8"),
         data=data.replace("<", "\\u003c"),
         # Inside a string or a regular expression, which is where they can stand, these mean the same.
@@ -181,6 +182,18 @@ def to_html(trace: Trace, path: str | Path, tracer: Tracer | None = None, **sett
 def to_csv(trace: Trace, path: str | Path) -> Path:
     """Write a trace as a table, a row for each feature on each token.
 
+    Parameters
+    ----------
+    trace
+        The run.
+    path
+        The file.
+
+    Returns
+    -------
+    pathlib.Path
+        The file.
+
     Raises
     ------
     ValueError
@@ -193,6 +206,16 @@ def to_csv(trace: Trace, path: str | Path) -> Path:
 
 def csv(trace: Trace) -> str:
     """Give `Trace.to_pandas` as CSV.
+
+    Parameters
+    ----------
+    trace
+        The run.
+
+    Returns
+    -------
+    str
+        The table, a header above it.
 
     Raises
     ------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
+from axon_widget.export import check
 from axon_widget.graph import SIGNIFICANT, Graph, Key, graph_of
 from axon_widget.labels.text import clean
 from axon_widget.trace import Trace
@@ -85,7 +86,27 @@ def to_image(trace: Trace, path: str | Path, *, feature_k: int = 15) -> Path:
 
 
 def png(trace: Trace, *, feature_k: int = 15, sharp: int = 110) -> bytes:
-    """Draw a trace's graph as PNG, with so many dots per inch."""
+    """Draw a trace's graph as PNG.
+
+    Parameters
+    ----------
+    trace
+        The run.
+    feature_k
+        Show at most so many features of a token.
+    sharp
+        Dots per inch.
+
+    Returns
+    -------
+    bytes
+        The file's content.
+
+    Raises
+    ------
+    ValueError
+        If the trace is empty.
+    """
     return _render(draw(trace, feature_k), "png", sharp)
 
 
@@ -98,6 +119,18 @@ def _render(figure: Figure, kind: str, sharp: int) -> bytes:
 def draw(trace: Trace, feature_k: int = 15) -> Figure:
     """Draw a trace's graph.
 
+    Parameters
+    ----------
+    trace
+        The run.
+    feature_k
+        Show at most so many features of a token.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The picture, which no window shows.
+
     Raises
     ------
     ValueError
@@ -108,8 +141,7 @@ def draw(trace: Trace, feature_k: int = 15) -> Figure:
     from matplotlib.collections import LineCollection
     from matplotlib.figure import Figure
 
-    if not len(trace):
-        raise ValueError("There is nothing to show yet: the trace is empty. Run a prompt first.")
+    check(trace)
     graph = graph_of(trace, feature_k)
     nodes = _nodes(trace, graph)
     edges = graph.pairs([node.key for node in nodes], least=1)

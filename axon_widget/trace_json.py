@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast, get_args
 
+from axon_widget.labels.text import whole
 from axon_widget.trace import (
     STEP_FIELDS,
     Alternative,
@@ -204,7 +205,7 @@ def _step_from(row: dict[str, Any], labels: dict[str, Any]) -> TokenStep:
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{what} is {value!r}, not text")
-    return value
+    return whole(value)
 
 
 def _flag(value: Any, what: str) -> bool:

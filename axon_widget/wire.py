@@ -12,6 +12,7 @@ import numpy as np
 
 from axon_widget.graph import Graph, Key
 from axon_widget.labels import Label
+from axon_widget.labels.text import whole
 from axon_widget.runs import Frame, Message, Run
 from axon_widget.trace import Feature, TokenStep, strength, strongest
 
@@ -471,8 +472,7 @@ def size(message: Message) -> int:
 
 def clip(text: str, length: int) -> str:
     """Shorten a text, with an ellipsis where something is left out; lone surrogates, which no message holds, go."""
-    text = text if len(text) <= length else text[: max(length - 1, 0)] + "…" * (length > 0)
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return whole(text if len(text) <= length else text[: max(length - 1, 0)] + "…" * (length > 0))
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

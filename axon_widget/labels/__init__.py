@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakMethod
 
+from axon_widget.labels.text import whole
+
 DENSE = 4.0
 """A dense feature fires more often than so many times the SAE's mean."""
 _HUSH = 0.5  # seconds between two reports
@@ -61,6 +63,11 @@ class Label:
     max_activation: float | None = None
     dense: bool = False
     fetched: str = ""
+
+    def __post_init__(self) -> None:
+        """Take what cannot be encoded out of the text: it may come from anybody's own source of labels."""
+        for name in ("text", "source"):
+            object.__setattr__(self, name, whole(getattr(self, name)))
 
 
 class Watched:
@@ -156,4 +163,4 @@ class Labels(Watched):
             for feature, name in self.names()
             if all(word in (folded := name.casefold()) for word in words)
         ]
-        return [(feature, name) for *_, feature, name in sorted(found)[:limit]]
+        return [(feature, whole(name)) for *_, feature, name in sorted(found)[:limit]]

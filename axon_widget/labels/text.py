@@ -9,6 +9,11 @@ _SPACE = re.compile(r"[\s\x1c-\x1f\x85\u2028\u2029]+")
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
+def whole(text: str) -> str:
+    """Give a text without halves of characters (lone surrogates), which no encoding takes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
 def clean(text: str, limit: int = 2_000) -> str:
     """Give a text on one line, without what a terminal or a browser would act on, cut off after `limit` characters."""
     # The first cut bounds the work on a text of any length.

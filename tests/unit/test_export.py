@@ -1,13 +1,15 @@
 """The replay page: whole, self-contained and safe with hostile text. The browser tests open it."""
 
+import io
 import json
 import re
 
+import pandas as pd
 import pytest
 
 from axon_widget import wire
 from axon_widget.engine.sampling import Sampling
-from axon_widget.export import replay_data, to_html
+from axon_widget.export import csv, page, replay_data, to_html
 from axon_widget.trace import Feature, Fit, Origin, SAEOrigin, Steer, Steered, Steering, TokenStep, Trace
 from tests.unit.fakes import FakeTracer
 
@@ -54,6 +56,17 @@ def test_hostile_text_stays_text(trace, tmp_path):
     assert outside.count("<script") == 3
     data = json.loads(part(page, "axon-replay"))
     assert data["steps"][2]["token"].startswith("</script><script>alert(1)")
+
+
+def test_half_characters_of_a_file_from_elsewhere_are_no_trouble(trace):
+    trace.append(TokenStep("\ud800", 6, 6, 6, True, features=(Feature(7, 2.0, 3, HOSTILE),)))
+    read = Trace.from_json(trace.to_json())
+    table = pd.read_csv(io.StringIO(csv(read)))
+    pd.testing.assert_frame_equal(table, read.to_pandas(), check_dtype=False)
+    told = HOSTILE.replace("\ud800", "?")
+    assert (set(table[table.id == 7].label), table.token.iloc[-1], read.origin.prompt) == ({told}, "?", told)
+    assert set(read.compare(Trace(read.origin)).label) == {told, "plain", "weak"}
+    page(Trace(trace.origin, [trace[0], TokenStep("\ud800", 6, 1, 1, True)])).encode()
 
 
 def test_frames_are_those_of_the_widget(trace):

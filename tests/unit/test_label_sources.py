@@ -40,10 +40,16 @@ def test_an_sae_has_its_own_file_or_neuronpedia_or_none(tmp_path):
 
 def test_a_source_is_taken_as_it_is():
     class Own(Labels):
-        pass
+        def get(self, feature):
+            return Label("half \ud800", "a \udfff")
+
+        def names(self):
+            return [(3, "half \ud800")]
 
     own = Own()
     assert given(own) is own
+    # Only what nothing could encode is taken out.
+    assert (own.name(3), own.get(3).source, own.search("half")) == ("half ?", "a ?", [(3, "half ?")])
 
 
 @pytest.mark.parametrize("wrong", [5, True, 1.5, b"labels.csv", ["cats"], object()])
