@@ -68,12 +68,12 @@ class Conversation:
             setattr(widget, name, message["value"])
         elif kind == "select":
             key = None if message["id"] is None else (_part(message, "sae", int), _part(message, "id", int))
-            widget.choose([key] if key else [], key)
+            widget.on_choose([key] if key else [], key)
         elif kind == "choose":
             keys = _keys(message, "features")
-            widget.choose(keys, None if message["inspected"] is None else _key(message, "inspected"))
+            widget.on_choose(keys, None if message["inspected"] is None else _key(message, "inspected"))
         elif kind == "pin":
-            widget.pin(_keys(message, "features"))
+            widget.on_pin(_keys(message, "features"))
         elif kind == "feature":
             feature = (_part(message, "sae", int), _part(message, "id", int))
             self._answer(self._tell_feature, *feature)

@@ -11,6 +11,7 @@ import traitlets as t
 
 from axon_widget import wire
 from axon_widget.graph import Key
+from axon_widget.trace import Feature
 
 if TYPE_CHECKING:
     from axon_widget.engine.tracer import Tracer
@@ -21,8 +22,12 @@ _GIVE = (
 )
 
 
+def _fixed(*_: Any, **__: Any) -> Any:
+    raise TypeError("This list cannot be changed, as nobody would hear of it. Assign another: w.selected = [...].")
+
+
 class Features(list[Any]):
-    """A list of features, each named as `AxonWidget.feature` takes it, that knows which they are.
+    """A list of features, each named as `AxonWidget.feature` takes it, that knows which they are. It cannot be changed.
 
     Parameters
     ----------
@@ -35,6 +40,17 @@ class Features(list[Any]):
     def __init__(self, keys: Iterable[Key] = (), tracer: Tracer | None = None) -> None:
         self.keys = tuple(dict.fromkeys(keys))
         super().__init__(_names(self.keys, tracer))
+
+    append = extend = insert = remove = pop = clear = sort = reverse = _fixed
+    __setitem__ = __delitem__ = __imul__ = _fixed
+
+    def __iadd__(self, more: Iterable[Any]) -> Any:
+        """Give another list, so that ``w.selected += [7]`` assigns one."""
+        return [*self, *more]
+
+    def __reduce_ex__(self, _protocol: Any) -> Any:
+        """Let a copy be a plain list."""
+        return list, ([*self],)
 
 
 class FeatureList(t.TraitType[Features, Any]):
@@ -76,8 +92,8 @@ class Selecting(t.HasTraits):
     _inspected: Key | None = None
     _assigned: tuple[str, Any] | None = None  # by itself, not by anybody else
 
-    def choose(self, keys: Iterable[Key], inspected: Key | None) -> None:
-        """Select features, each named by (sae, id), and inspect one of them, or none.
+    def on_choose(self, keys: Iterable[Key], inspected: Key | None) -> None:
+        """Hear from the view which features are selected, each named by (sae, id), and which of them is inspected.
 
         Raises
         ------
@@ -91,21 +107,22 @@ class Selecting(t.HasTraits):
         changes: list[tuple[str, Any]] = [("selected_feature", feature), ("selected", chosen)]
         if sae != self.selected_sae:  # the SAE that comes may have fewer
             changes = [("selected_feature", None), ("selected_sae", sae), *changes]
+        failed: Exception | None = None
         for change in changes:
             self._assigned = change
-            setattr(self, *change)
+            try:
+                setattr(self, *change)
+            except Exception as error:  # of who heard of it: what was begun is ended all the same
+                failed = failed or error
             if self._assigned != change:  # who heard of it has selected something else
-                return
+                break
         self._assigned = None
         self._show()
+        if failed:
+            raise failed
 
-    @property
-    def watched(self) -> frozenset[Key]:
-        """The features that are followed token by token: those that are pinned, and the one that is inspected."""
-        return frozenset(self.pinned.keys + ((self._inspected,) if self._inspected else ()))
-
-    def pin(self, keys: Iterable[Key]) -> None:
-        """Pin features, each named by (sae, id), and no others.
+    def on_pin(self, keys: Iterable[Key]) -> None:
+        """Hear from the view which features are pinned, each named by (sae, id).
 
         Raises
         ------
@@ -115,20 +132,27 @@ class Selecting(t.HasTraits):
         tracer = _tracer(self)
         self.pinned = Features((_check(key, tracer) for key in keys), tracer)
 
-    def reread(self, same: bool) -> None:
+    @property
+    def _watched(self) -> frozenset[Key]:
+        """The features that are followed token by token: those that are pinned, and the one that is inspected."""
+        return frozenset(self.pinned.keys + ((self._inspected,) if self._inspected else ()))
+
+    def _reread(self, same: bool) -> None:
         """Hear that SAEs are loaded. Where they are the same as before, or the first, what is selected stays so."""
         tracer, inspected = _tracer(self), self._inspected
         pinned, selected = (
             [key for key in features.keys if same and _exists(key, tracer)] for features in (self.pinned, self.selected)
         )
-        self.pin(pinned)
-        self.choose(selected, inspected)
+        self.on_pin(pinned)
+        self.on_choose(selected, inspected)
+        if not same:
+            self.selected_sae = 0
 
     @t.observe("selected")
     def _on_selected(self, change: Any) -> None:
         if self._assigned != ("selected", change.new):
             keys = change.new.keys
-            self.choose(keys, keys[0] if len(keys) == 1 else self._inspected)
+            self.on_choose(keys, keys[0] if len(keys) == 1 else self._inspected)
 
     @t.observe("selected_feature", "selected_sae")
     def _on_inspected(self, change: Any) -> None:
@@ -136,7 +160,7 @@ class Selecting(t.HasTraits):
             return
         key = None if self.selected_feature is None else (self.selected_sae, self.selected_feature)
         there = key is not None and _exists(key, _tracer(self))
-        self.choose([key] if key and there else [], key)
+        self.on_choose([key] if key and there else [], key)
 
     @t.observe("pinned")
     def _show(self, _change: Any = None) -> None:
@@ -176,8 +200,14 @@ def _find(value: Any, tracer: Tracer | None) -> Iterator[Key]:
         return _rows(value, tracer)
     if hasattr(value, "iloc") and "id" in value.index:  # a row of a table
         return _rows(value.to_frame().T, tracer)
-    one = isinstance(value, (tuple, str, bytes)) or not isinstance(value, Iterable)
+    one = isinstance(value, (str, bytes)) or not isinstance(value, Iterable) or _is_address(value)
     return (_address(feature, tracer) for feature in cast("Iterable[Any]", (value,) if one else value))
+
+
+def _is_address(value: Any) -> bool:
+    """Tell a pair, or a feature of a trace, from several in a tuple."""
+    parts = cast("tuple[Any, ...]", value) if isinstance(value, tuple) else ()
+    return isinstance(value, Feature) or (bool(parts) and not any(isinstance(part, tuple) for part in parts))
 
 
 def _rows(table: Any, tracer: Tracer | None) -> Iterator[Key]:
@@ -197,6 +227,8 @@ def _rows(table: Any, tracer: Tracer | None) -> Iterator[Key]:
 def _address(feature: Any, tracer: Tracer | None) -> Key:
     if tracer is not None:
         return tracer.address(feature)
+    if isinstance(feature, Feature):
+        return _check((feature.sae, feature.id), None)
     if isinstance(feature, tuple):
         raise ValueError("No model is loaded yet, so that layers are not known: call wait() first.")
     return _check((0, _whole(feature)), None)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast
 import traitlets as t
 
 from axon_widget import wire
-from axon_widget.trace import Steer, Steering
+from axon_widget.trace import Feature, Steer, Steering
 
 if TYPE_CHECKING:
     from axon_widget.engine.tracer import Tracer
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Change: TypeAlias = "dict[str, Any]"
 """A steered feature: ``sae``, ``id``, ``value`` and ``scale``, and what the view shows of it."""
 
-Name: TypeAlias = "int | tuple[int | str, int]"
+Name: TypeAlias = "int | tuple[int | str, int] | Feature"
 """A feature as `Tracer.address` takes it."""
 
 _FARTHEST = 1e9  # what a feature may be set to or scaled by: the model's norms square it, in float32

@@ -22,7 +22,7 @@ from axon_widget.presets import Presets
 from axon_widget.runs import Run, Tree
 from axon_widget.selection import Selecting
 from axon_widget.session import Begin, Session, State
-from axon_widget.trace import SAEOrigin, Steering, TokenStep, Trace
+from axon_widget.trace import Feature, SAEOrigin, Steering, TokenStep, Trace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,8 +89,8 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         The features that are selected, in the view and here alike, newest last: plain numbers, or (layer, number)
         where several SAEs are read, as `feature` takes them. It can be set to one feature, several, or a table such as
         `Trace.to_pandas` gives: ``w.selected = df[df.activation > 3]`` lights those nodes, and
-        ``df[df.id.isin(w.selected)]`` keeps the rows of those that were clicked. None of it is inspected then, unless
-        it is one alone.
+        ``df[df.id.isin(w.selected)]`` keeps the rows of those that were clicked. One alone is inspected; of several the
+        one that was inspected before, if it is among them. The list cannot be changed in place: assign another.
     pinned
         The features that stay in the view whatever fires; as `selected`.
     selected_feature, selected_sae
@@ -378,13 +378,18 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         """The engine, None until a model is loaded."""
         return self._session.tracer
 
-    def feature(self, feature: int | tuple[int | str, int]) -> Label:
+    def feature(self, feature: int | tuple[int | str, int] | Feature) -> Label:
         """Tell what is known of a feature by now; what is not is looked up in the background, for a later call.
 
         Parameters
         ----------
         feature
-            Its number; where several SAEs are read, (layer, number) or (hook point, number).
+            Its number; where several SAEs are read, (layer, number) or (hook point, number). Or a feature of a trace.
+
+        Returns
+        -------
+        Label
+            What is known.
 
         Raises
         ------
@@ -454,9 +459,9 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
 
     def steer(
         self,
-        values: Mapping[int | tuple[int | str, int], float | None] | None = None,
+        values: Mapping[int | tuple[int | str, int] | Feature, float | None] | None = None,
         *,
-        scale: Mapping[int | tuple[int | str, int], float] | None = None,
+        scale: Mapping[int | tuple[int | str, int] | Feature, float] | None = None,
     ) -> None:
         """Steer features from the very next token on: x' = x + sum (a' - a) d at every token from then.
 
@@ -487,18 +492,42 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         """End the steering of all features."""
         self.steering = []
 
-    def to_html(self, path: str | Path) -> Path:
-        """Write the newest run as one self-contained page: the same view, no kernel, no network.
+    def to_html(self, path: str | Path, *, trace: Trace | None = None) -> Path:
+        """Write a run as one self-contained page: the same view, no kernel, no network.
+
+        Parameters
+        ----------
+        path
+            The file.
+        trace
+            The run, one of `branches`; left out, the newest.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
 
         Raises
         ------
         ValueError
             If nothing was written yet.
         """
-        return to_html(self.trace, path, self.tracer, **self._shown)
+        return to_html(self._or_newest(trace), path, self.tracer, **self._shown)
 
-    def to_image(self, path: str | Path) -> Path:
-        """Draw the newest run's graph into a file: .png, .svg or .pdf. No browser is needed.
+    def to_image(self, path: str | Path, *, trace: Trace | None = None) -> Path:
+        """Draw the graph of a run into a file. No browser is needed.
+
+        Parameters
+        ----------
+        path
+            The file; its ending tells what it becomes: .png, .svg or .pdf.
+        trace
+            The run, one of `branches`; left out, the newest.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
 
         Raises
         ------
@@ -507,31 +536,71 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         """
         from axon_widget.picture import to_image
 
-        return to_image(self.trace, path, feature_k=self.feature_k)
+        return to_image(self._or_newest(trace), path, feature_k=self.feature_k)
 
-    def to_json(self, path: str | Path) -> Path:
-        """Write the newest run as JSON, which `Trace.from_json` reads.
+    def to_json(self, path: str | Path, *, trace: Trace | None = None) -> Path:
+        """Write a run as JSON, which `Trace.from_json` reads.
+
+        Parameters
+        ----------
+        path
+            The file.
+        trace
+            The run, one of `branches`; left out, the newest.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
 
         Raises
         ------
         ValueError
             If nothing was written yet.
         """
-        check(self.trace)
-        return self.trace.to_json(path)
+        chosen = self._or_newest(trace)
+        check(chosen)
+        return chosen.to_json(path)
 
-    def to_csv(self, path: str | Path) -> Path:
-        """Write the newest run as a table, a row for each feature on each token.
+    def to_csv(self, path: str | Path, *, trace: Trace | None = None) -> Path:
+        """Write a run as a table, a row for each feature on each token.
+
+        Parameters
+        ----------
+        path
+            The file.
+        trace
+            The run, one of `branches`; left out, the newest.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
 
         Raises
         ------
         ValueError
             If nothing was written yet.
         """
-        return to_csv(self.trace, path)
+        return to_csv(self._or_newest(trace), path)
+
+    def _or_newest(self, trace: Trace | None) -> Trace:
+        return self.trace if trace is None else trace
 
     def export(self, trace: Trace, what: str) -> str:
-        """Give a run as the view saves it: as "html", "json" or "csv".
+        """Give a run as the view saves it.
+
+        Parameters
+        ----------
+        trace
+            The run.
+        what
+            "html", "json" or "csv".
+
+        Returns
+        -------
+        str
+            The file's content.
 
         Raises
         ------
@@ -579,6 +648,11 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
     def preset(self, name: str) -> None:
         """Set what a recipe or a preset of your own holds; the very next token follows it.
 
+        Parameters
+        ----------
+        name
+            One of `presets`.
+
         Raises
         ------
         ValueError
@@ -590,6 +664,11 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
     def save_preset(self, name: str) -> None:
         """Keep the settings as they are now, for all your notebooks, in place of an earlier preset of this name.
 
+        Parameters
+        ----------
+        name
+            What to call them; no recipe's name.
+
         Raises
         ------
         ValueError
@@ -599,6 +678,11 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
 
     def delete_preset(self, name: str) -> None:
         """Forget a preset of your own.
+
+        Parameters
+        ----------
+        name
+            The name that it was kept under.
 
         Raises
         ------
@@ -685,7 +769,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         if not same:
             self._clear()
             self.steering = []
-        self.reread(same)
+        self._reread(same)
         self._naming.follow(tracer, self.branches)
         self.label_status = tracer.names.status
         self.info = tracer.info
@@ -709,7 +793,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         run = self._writing
         run.graph.add(step, self.feature_k)
         dense = self._session.tracer.dense if self._session.tracer else wire.unknown
-        shown = (self.feature_k, self.activation_threshold, dense, self.watched)
+        shown = (self.feature_k, self.activation_threshold, dense, self._watched)
         run.frames.append(wire.frame(step, run.graph, run.number, *shown))
         if run is self._tree.newest:
             self.text += step.token

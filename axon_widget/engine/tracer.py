@@ -29,6 +29,7 @@ from axon_widget.labels import Label
 from axon_widget.labels.logits import LogitLabels
 from axon_widget.maps import Maps
 from axon_widget.trace import (
+    Feature,
     Origin,
     SAEOrigin,
     Steering,
@@ -208,6 +209,7 @@ class Tracer:
         ----------
         feature
             Its number; where several SAEs are read, a pair of a layer, a hook point or an SAE's name and its number.
+            Or a `Feature` of a trace.
 
         Returns
         -------
@@ -221,6 +223,8 @@ class Tracer:
         TypeError
             If it is not named by a number or such a pair.
         """
+        if isinstance(feature, Feature):
+            return self.check(feature.sae, feature.id)
         pair = cast("tuple[Any, ...]", feature) if isinstance(feature, tuple) else (None, feature)
         place, number = pair if len(pair) == 2 else (None, None)
         if number is None or not is_whole(number) or not (place is None or isinstance(place, str) or is_whole(place)):

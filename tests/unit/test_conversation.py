@@ -327,11 +327,11 @@ def test_what_is_inspected_or_pinned_is_followed_beyond_what_is_shown(widget, fa
         assert {(sae, i): a for sae, i, a in frame.get("beside", [])} == {key: told[key] for key in left}
     assert sum("beside" in frame for frame in frames) == len(frames)
     # What fired before it was followed is told when that is asked for.
-    message(widget, kind="activations", run=1, features=[[0, 19], [1, 99]])
+    message(widget, kind="activations", run=1, features=[[0, 20], [1, 99]])
     settle(widget)
-    fired = [[n, told[0, 19]] for n, told in enumerate(exact) if (0, 19) in told]
-    assert 0 < len(fired) < len(exact) + 1
-    assert sent(widget, "activations") == [{"kind": "activations", "run": 1, "rows": [[0, 19, fired], [1, 99, []]]}]
+    fired = [[n, told[0, 20]] for n, told in enumerate(exact) if (0, 20) in told]
+    assert 0 < len(fired) < len(exact)
+    assert sent(widget, "activations") == [{"kind": "activations", "run": 1, "rows": [[0, 20, fired], [1, 99, []]]}]
     message(widget, kind="activations", run=7, features=[[0, 19]])
     settle(widget)
     assert (len(sent(widget, "activations")), widget.error) == (1, "")
@@ -504,7 +504,12 @@ def test_a_run_is_given_as_a_page_as_json_and_as_a_table(widget, tmp_path):
     assert Trace.from_json(data) == first != newest
     read = pd.read_csv(io.StringIO(table), keep_default_na=False)
     pd.testing.assert_frame_equal(read, first.to_pandas(), check_dtype=False)
-    # From Python they are files of the newest run.
+    # From Python they are files of the newest run, or of any.
+    assert Trace.from_json(widget.to_json(tmp_path / "first.json", trace=first)) == first
+    assert widget.to_csv(tmp_path / "first.csv", trace=first).read_bytes().decode() == table
+    assert widget.to_html(tmp_path / "first.html", trace=first).read_text(encoding="utf-8") == page
+    newer, older = tmp_path / "newer.svg", tmp_path / "older.svg"
+    assert widget.to_image(newer).read_text() != widget.to_image(older, trace=first).read_text()
     assert Trace.from_json(widget.to_json(tmp_path / "run.json")) == newest
     assert widget.to_csv(tmp_path / "run.csv").read_bytes().decode() == widget.export(newest, "csv")
     assert widget.to_html(tmp_path / "run.html").read_text(encoding="utf-8") == widget.export(newest, "html")

@@ -1,5 +1,8 @@
 """What is selected and pinned: in which forms it can be given, how it reads back, and what follows what."""
 
+import copy
+import operator
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -99,17 +102,63 @@ def test_saes_of_one_layer_are_told_apart_by_their_hook_points_and_those_of_one_
     fake = FakeTracer(layers=(1, 4))
     fake.readers[1].layer = 1
     widget = shown(fake)
-    widget.choose([(0, 5), (1, 6)], None)
+    widget.on_choose([(0, 5), (1, 6)], None)
     assert widget.selected == [("blocks.1.hook_resid_pre", 5), ("blocks.4.hook_resid_pre", 6)]
     widget.selected = list(widget.selected)
     assert state(widget)["features"] == [[0, 5], [1, 6]]
     widget.close()
     fake.readers[1].hook, fake.readers[1].name = fake.readers[0].hook, "fake/other"
     widget = shown(fake)
-    widget.choose([(1, 6)], None)
+    widget.on_choose([(1, 6)], None)
     assert widget.selected == [("fake/other", 6)]
     assert fake.address(widget.selected[0]) == (1, 6)
     widget.close()
+
+
+def test_the_features_of_a_trace_are_features(pair):
+    written(pair)
+    features = pair.trace[2].features
+    pair.selected = features[25]
+    assert (features[25].sae, pair.selected, pair.selected_sae) == (1, [(4, features[25].id)], 1)
+    pair.selected = features
+    assert [pair.tracer.address(one) for one in pair.selected] == [(f.sae, f.id) for f in features]
+    pair.pinned = list(features[:2])
+    assert pair.pinned == [(1, features[0].id), (1, features[1].id)]
+    pair.selected = ((1, 3), (4, 9))
+    assert pair.selected == [(1, 3), (4, 9)]
+    pair.selected = ()
+    assert pair.selected == []
+    assert pair.feature(features[25]).text == f"label {features[25].id}"
+    pair.steer({features[25]: 0.0})
+    assert [(change["sae"], change["id"]) for change in pair.steering] == [(1, features[25].id)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda features: features.append(9),
+        lambda features: features.remove(5),
+        lambda features: features.sort(),
+        lambda features: features.clear(),
+        lambda features: operator.setitem(features, 0, 9),
+        lambda features: operator.delitem(features, 0),
+    ],
+)
+def test_the_list_is_not_changed_where_nobody_would_hear_of_it(widget, change):
+    widget.selected = [5, 6]
+    with pytest.raises(TypeError, match="Assign another"):
+        change(widget.selected)
+    assert widget.selected == [5, 6]
+
+
+def test_what_is_added_to_the_list_is_assigned(widget):
+    before = widget.selected
+    widget.selected += [9]
+    widget.selected += (3,)
+    assert (before, widget.selected, state(widget)["features"]) == ([], [9, 3], [[0, 9], [0, 3]])
+    for mine in (copy.copy(widget.selected), copy.deepcopy(widget.selected), widget.selected.copy()):
+        mine.append(4)
+        assert mine == [9, 3, 4]
 
 
 def test_rows_that_are_of_no_feature_are_left_out(pair):
@@ -227,6 +276,22 @@ def test_who_hears_of_a_selection_may_select_something_else(pair):
     assert state(pair)["features"] == [[0, 1]]
 
 
+def test_an_observer_that_raises_leaves_nothing_half_done(pair):
+    pair.selected = [(1, 2)]
+
+    def fail(_change):
+        raise KeyError("the observer's own mistake")
+
+    pair.observe(fail, "selected_feature")
+    with pytest.raises(KeyError, match="own mistake"):
+        pair.selected = [(4, 7)]
+    pair.unobserve(fail, "selected_feature")
+    assert (pair.selected, pair.selected_sae, pair.selected_feature) == ([(4, 7)], 1, 7)
+    assert state(pair) == {"features": [[1, 7]], "inspected": [1, 7], "pinned": []}
+    pair.selected_feature = 8
+    assert state(pair)["features"] == [[1, 8]]
+
+
 def test_it_can_be_set_while_the_model_writes(widget):
     fake = widget.tracer
     write(widget, fake, max_tokens=3)
@@ -240,9 +305,9 @@ def test_it_can_be_set_while_the_model_writes(widget):
     assert (len(widget.selected), widget.pinned) == (20, [4])
 
 
-def test_before_a_model_is_loaded_features_are_numbers(monkeypatch):
+def test_before_a_model_is_loaded_features_are_numbers():
     fake = FakeTracer(layers=(1,))
-    widget = AxonWidget(tracer=fake, selected=[5, 500], pinned=500, selected_feature=None)
+    widget = AxonWidget(tracer=fake, selected=[5, 500], pinned=500)
     with pytest.raises(traitlets.TraitError, match=r"No model is loaded yet.* call wait\(\) first"):
         AxonWidget(tracer=fake, selected=[(1, 5)])
     widget.wait(10)
@@ -263,3 +328,6 @@ def test_another_sae_begins_with_nothing_selected(pair):
     load(pair, FakeTracer(layers=(4,)))
     assert (pair.selected, pair.pinned) == ([], [])
     assert state(pair) == {"features": [], "inspected": None, "pinned": []}
+    assert pair.selected_sae == 0  # the other one is gone
+    pair.selected_feature = 5
+    assert pair.selected == [5]
