@@ -5,6 +5,15 @@ import type { Store } from "./store";
 import { tokenField } from "./token-field";
 import type { Link } from "./wire";
 
+/** What one waits for in a state in which nothing new can be begun. */
+const WAITS: Record<string, string> = {
+  running: "Once the model has stopped writing",
+  stopping: "Once the model has stopped writing",
+  loading: "Once the model is loaded",
+  failed: "Once a model is loaded",
+  "no answer": "Once the kernel answers",
+};
+
 export function actPanel(link: Link, store: Store, askWhy: () => void): Panel {
   const here = el("button", {
     class: "text-button strong",
@@ -72,8 +81,7 @@ export function actPanel(link: Link, store: Store, askWhy: () => void): Panel {
     const closed = state === "closed";
     element.classList.toggle("empty", !frame);
     here.disabled = busy || !frame;
-    here.title =
-      busy && !closed ? "Once the model has stopped writing" : "Write on after this token, as a new branch";
+    here.title = WAITS[state] ?? "Write on after this token, as a new branch";
     here.hidden = following;
     word.hidden = field.hidden = following || !frame || closed;
     why.disabled = !frame || closed;

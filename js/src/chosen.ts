@@ -6,7 +6,7 @@ import type { Store } from "./store";
 import type { Link } from "./wire";
 
 export function chosenLine(link: Link, store: Store): Panel {
-  const count = el("span", { class: "count" });
+  const count = el("span", { class: "count", attrs: { role: "status" } });
   const clear = el("button", {
     class: "text-button",
     axon: "chosen-clear",
@@ -16,13 +16,7 @@ export function chosenLine(link: Link, store: Store): Panel {
   });
   clear.addEventListener("click", () => link.choose([]));
   const copy = copyButton("chosen-copy", "copy as Python", () => codeOf(store, [...store.chosen]));
-  const element = el(
-    "div",
-    { class: "chosen", axon: "chosen", attrs: { role: "status" } },
-    count,
-    clear,
-    copy,
-  );
+  const element = el("div", { class: "chosen", axon: "chosen" }, count, clear, copy);
   return {
     element,
     update() {

@@ -2,6 +2,7 @@
 import { el, write } from "./dom";
 import { number } from "./frame";
 import type { Panel } from "./prompt";
+import { range } from "./range";
 import type { Link } from "./wire";
 
 interface Slider {
@@ -98,73 +99,42 @@ export function controlsPanel(link: Link, live: boolean): Panel {
   element.append(el("h3", { text: "Settings" }));
   const offs = SLIDERS.map((slider) => {
     const shown = el("output", { class: "value" });
-    const input = el("input", {
-      axon: `slider-${slider.name}`,
-      attrs: {
-        type: "range",
-        min: String(slider.least),
-        max: String(slider.most),
-        step: String(slider.step),
-        "aria-label": slider.label,
-      },
-    });
-    let held = false;
-    // Python's echo of an earlier move must not undo the one just made.
-    let quiet = 0;
-    let later: ReturnType<typeof setTimeout> | undefined;
-    const paint = () => {
-      const value = Number(input.value);
+    const { name, label, least, most, step, usual } = slider;
+    // Python may set values the slider cannot reach: the true one is told.
+    const tell = (value: number) => {
       write(shown, say(slider, value));
-      const share = (value - slider.least) / (slider.most - slider.least);
-      input.style.setProperty("--share", String(Math.min(Math.max(share, 0), 1)));
-      input.setAttribute("aria-valuetext", say(slider, value));
+      input.element.setAttribute("aria-valuetext", say(slider, value));
     };
     const follow = () => {
-      if (held) return;
-      clearTimeout(later);
-      if (Date.now() < quiet) {
-        later = setTimeout(follow, quiet - Date.now());
-        return;
-      }
-      const value = number(link.trait(slider.name)) ?? slider.usual;
-      input.value = String(value);
-      paint();
-      // Python may set values the slider cannot reach: say the true one.
-      if (Math.abs(value - Number(input.value)) > slider.step)
-        write(shown, value.toFixed(digits(slider.step)));
+      const value = number(link.trait(name)) ?? usual;
+      if (input.follow(value, least, most, step)) tell(value);
     };
-    const hold = () => {
-      held = true;
-    };
-    const release = () => {
-      held = false;
-    };
-    input.addEventListener("pointerdown", hold);
-    for (const name of ["pointerup", "pointercancel", "blur", "change"] as const)
-      input.addEventListener(name, release);
-    input.addEventListener("input", () => {
-      quiet = Date.now() + 600;
-      paint();
-      link.set(slider.name, Number(input.value));
+    const input = range({
+      axon: `slider-${name}`,
+      label,
+      choose(value) {
+        tell(value);
+        link.set(name, value);
+      },
+      later: follow,
     });
-    input.addEventListener("dblclick", () => {
-      input.value = String(slider.usual);
-      paint();
-      link.set(slider.name, slider.usual);
+    input.element.addEventListener("dblclick", () => {
+      input.element.value = String(usual);
+      input.element.dispatchEvent(new Event("input"));
     });
     element.append(
       el(
         "label",
-        { class: "slider", title: `${slider.title} (double-click: ${say(slider, slider.usual)})` },
-        el("span", { class: "name", text: slider.label }),
+        { class: "slider", title: `${slider.title} (double-click: ${say(slider, usual)})` },
+        el("span", { class: "name", text: label }),
         shown,
-        input,
+        input.element,
       ),
     );
     follow();
-    const off = link.onTraits([slider.name], follow);
+    const off = link.onTraits([name], follow);
     return () => {
-      clearTimeout(later);
+      input.release();
       off();
     };
   });

@@ -23,24 +23,26 @@ export function codeOf(store: Store, keys: Key[]): string {
   return others.length ? `w.selected = [${[first, ...others].join(", ")}]` : `w.feature(${first})`;
 }
 
-/** A button that copies what `code` gives when it is pressed, and says so. */
-export function copyButton(axon: string, word: string, code: () => string): HTMLButtonElement {
+/** A button that copies what `code` gives when it is pressed, and says so: also to those who hear it. */
+export function copyButton(axon: string, word: string, code: () => string): HTMLElement {
   let timer: ReturnType<typeof setTimeout> | undefined;
-  const said = el("span", { class: "word", text: word, attrs: { role: "status" } });
-  const element = el("button", { class: "text-button", axon, attrs: { type: "button" } }, said);
+  const element = el("button", { class: "text-button", axon, text: word, attrs: { type: "button" } });
+  const spoken = el("span", { class: "spoken", attrs: { role: "status" } });
   const explain = () => {
     element.title = `Copy ${short(code())}`;
   };
   element.addEventListener("pointerenter", explain);
   element.addEventListener("focus", explain);
   element.addEventListener("click", async () => {
-    said.textContent = (await copy(code(), element)) ? "copied" : "not allowed here";
+    const done = (await copy(code(), element)) ? "copied" : "not allowed here";
+    element.textContent = spoken.textContent = done;
     clearTimeout(timer);
     timer = setTimeout(() => {
-      said.textContent = word;
+      element.textContent = word;
+      spoken.textContent = "";
     }, SAID);
   });
-  return element;
+  return el("span", { class: "copying" }, element, spoken);
 }
 
 function short(code: string): string {

@@ -1,5 +1,5 @@
 /** An edge to be moved by hand or with the arrows; what is set stays so in this browser. */
-import { el } from "./dom";
+import { el, modified } from "./dom";
 import { recall, remember } from "./memory";
 
 interface Options {
@@ -44,7 +44,7 @@ export function divider(options: Options): HTMLElement {
       element.setAttribute(`aria-value${part}`, String(Math.round(value)));
   };
   const set = (wish: number | null, keep = true) => {
-    const pixels = wish === null ? null : Math.round(Math.min(Math.max(wish, least), options.most()));
+    const pixels = wish === null ? null : Math.round(Math.max(Math.min(wish, options.most()), least));
     options.set(pixels);
     if (keep) remember(key, pixels);
     say();
@@ -68,7 +68,7 @@ export function divider(options: Options): HTMLElement {
   element.addEventListener("dblclick", () => set(null));
   element.addEventListener("focus", say);
   element.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (modified(event)) return;
     const [more, less] = ARROWS[grows];
     const by = event.key === more ? STEP : event.key === less ? -STEP : 0;
     if (by) set(options.size() + by);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { showToken } from "./dom";
+import { pickable, showToken } from "./dom";
 
 describe("a token in a sentence", () => {
   it.each([
@@ -19,5 +19,25 @@ describe("a token in a sentence", () => {
 
   it("is cut where there is less room", () => {
     expect(showToken(" abcdef", 4)).toBe("·ab…");
+  });
+});
+
+describe("a click on an element that is renewed", () => {
+  const seen: string[] = [];
+  const element = Object.assign(new EventTarget(), { dataset: { value: "" } });
+  pickable(element as unknown as HTMLElement, (value) => seen.push(value));
+  const click = (detail: number) =>
+    element.dispatchEvent(Object.assign(new Event("click"), { detail }) as MouseEvent);
+
+  it("acts on what it showed when the pointer went down, and a key's on what it shows", () => {
+    element.dataset.value = "first";
+    element.dispatchEvent(new Event("pointerdown"));
+    element.dataset.value = "second";
+    click(1);
+    // The pointer goes down and up elsewhere: there is no click.
+    element.dispatchEvent(new Event("pointerdown"));
+    element.dataset.value = "third";
+    click(0);
+    expect(seen).toEqual(["first", "third"]);
   });
 });

@@ -65,7 +65,7 @@ export function button(
   glyph: Icon,
   word: string,
   title: string,
-  action: () => void,
+  action?: () => void,
 ): HTMLButtonElement {
   const element = el("button", {
     class: "button",
@@ -75,7 +75,7 @@ export function button(
   });
   element.append(icon(glyph));
   if (word) element.append(el("span", { class: "word", text: word }));
-  element.addEventListener("click", action);
+  if (action) element.addEventListener("click", action);
   return element;
 }
 
@@ -128,34 +128,9 @@ export function signed(value: number): string {
   return size === "0" ? "0" : `${value < 0 ? "−" : "+"}${size}`;
 }
 
-/** Words to choose one of. */
-export interface Choice<T extends string> {
-  element: HTMLElement;
-  show(chosen: T | null): void;
-}
-
-export function choice<T extends string>(
-  axon: string,
-  label: string,
-  options: [value: T, word: string, title: string][],
-  choose: (value: T) => void,
-): Choice<T> {
-  const buttons = options.map(([value, word, title]) => {
-    const one = el("button", { text: word, title, attrs: { type: "button", "data-value": value } });
-    one.addEventListener("click", () => choose(value));
-    return one;
-  });
-  const element = el(
-    "div",
-    { class: "choice", axon, attrs: { role: "group", "aria-label": label } },
-    ...buttons,
-  );
-  return {
-    element,
-    show(chosen) {
-      for (const one of buttons) one.setAttribute("aria-pressed", String(one.dataset.value === chosen));
-    },
-  };
+/** With these keys held a key is the browser's, or the page's. */
+export function modified({ ctrlKey, metaKey, altKey }: KeyboardEvent): boolean {
+  return ctrlKey || metaKey || altKey;
 }
 
 /** A click acts on what the element showed when the pointer went down, though it may be renewed meanwhile. */
@@ -165,7 +140,8 @@ export function pickable(element: HTMLElement, act: (value: string, event: Mouse
     held = element.dataset.value ?? "";
   });
   element.addEventListener("click", (event) => {
-    act(held || (element.dataset.value ?? ""), event);
+    // A key's click had no pointer before it: what is held is of another one, that went elsewhere.
+    act((event.detail > 0 && held) || (element.dataset.value ?? ""), event);
     held = "";
   });
 }

@@ -165,7 +165,7 @@ function factTable() {
     "firing rate",
     "share of all tokens of that data it fires on; dense: more than four times the mean feature",
   );
-  const place = fact("id · layer", "the feature's number in the dictionary and the layer it reads");
+  const place = fact("id · layer", "the feature's number in its SAE, and the layer that reads");
   const explainer = fact("named by", "who or what wrote the label, and how");
   const score = fact(
     "label score",

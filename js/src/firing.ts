@@ -1,5 +1,17 @@
 /** What fires on the token looked at: what is pinned first, then SAE by SAE, in the order that is asked for. */
-import { button, el, layerTag, oneLine, percent, rows, short, showToken, signed, write } from "./dom";
+import {
+  button,
+  el,
+  layerTag,
+  modified,
+  oneLine,
+  percent,
+  rows,
+  short,
+  showToken,
+  signed,
+  write,
+} from "./dom";
 import { type Frame, type Key, LITTLE } from "./frame";
 import { pickFeature } from "./pick";
 import type { Panel } from "./prompt";
@@ -14,11 +26,12 @@ const ORDERS: [Order, string, string][] = [
   ["share", "share", "activation as a share of the feature's known maximum, largest first"],
   ["effect", "effect", "what each does for the next token, largest first"],
   ["id", "id", "by number"],
-  ["label", "label", "by name"],
+  ["label", "label", "by label"],
 ];
 
 export function firingList(link: Link, store: Store, live: boolean, choose: (key: Key) => void): Panel {
   let order: Order = "activation";
+  let pinned = store.pinned;
   // Without a kernel nobody can say what a feature does.
   const orders = ORDERS.filter(([by]) => live || by !== "effect");
   const head = el("h3");
@@ -32,7 +45,7 @@ export function firingList(link: Link, store: Store, live: boolean, choose: (key
   const reach = roving(body, () => [...body.querySelectorAll<HTMLElement>(".row")]);
   body.addEventListener("keydown", (event) => {
     const key = (event.target as HTMLElement).dataset.value;
-    if (event.key !== "p" || !key || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key !== "p" || !key || modified(event)) return;
     event.stopPropagation();
     link.pin(key, !store.pinned.has(key));
   });
@@ -92,6 +105,7 @@ export function firingList(link: Link, store: Store, live: boolean, choose: (key
     choice.show(order);
     choice.element.hidden = !groups.length;
     write(hint, sentence(frame, effects));
+    const held = body.querySelector<HTMLElement>(".row:focus")?.dataset.value;
     const many = store.saes.length > 1 || groups.some(({ sae }) => sae === null);
     const parts = rows(body, groups.length, () =>
       el("div", { class: "group" }, el("h4"), el("div", { class: "list" })),
@@ -112,6 +126,12 @@ export function firingList(link: Link, store: Store, live: boolean, choose: (key
         if (part) show(part, line, most, effects);
       });
     });
+    // Whoever pins a line goes with it.
+    if (held !== undefined && pinned !== store.pinned)
+      [...body.querySelectorAll<HTMLElement>(".row")]
+        .find(({ dataset }) => dataset.value === held)
+        ?.focus({ preventScroll: true });
+    pinned = store.pinned;
     reach();
   };
 

@@ -1,4 +1,4 @@
-/** Whoever works by keyboard keeps a place in the view when what had the focus goes away. */
+/** Whoever works by keyboard keeps a place in the view when what had the focus goes away, or can take no key any more. */
 
 /** The result ends it. */
 export function keepFocus(root: HTMLElement): () => void {
@@ -15,7 +15,8 @@ export function keepFocus(root: HTMLElement): () => void {
   };
   document.addEventListener("pointerdown", leave, true);
   const watch = new MutationObserver(() => {
-    if (!held || held === root || (held.isConnected && held.checkVisibility())) return;
+    if (!held || held === root) return;
+    if (held.isConnected && held.checkVisibility() && !held.matches(":disabled")) return;
     const now = (root.getRootNode() as Document | ShadowRoot).activeElement;
     if (now === null || now === held || now === document.body) root.focus({ preventScroll: true });
   });
@@ -23,7 +24,7 @@ export function keepFocus(root: HTMLElement): () => void {
     childList: true,
     subtree: true,
     attributes: true,
-    attributeFilter: ["hidden", "class"],
+    attributeFilter: ["hidden", "class", "disabled"],
   });
   return () => {
     watch.disconnect();

@@ -40,7 +40,9 @@ export function fullScreen(root: HTMLElement, changed: () => void): FullScreen {
   const element = button("full-screen", "grow", "", "Full screen (f)", () => {
     if (leave()) return;
     const asked = root.requestFullscreen?.() ?? Promise.reject();
-    asked.catch(() => fill(true));
+    asked.catch(() => {
+      if (root.isConnected) fill(true);
+    });
   });
   root.addEventListener("fullscreenchange", show);
   element.setAttribute("aria-pressed", "false");

@@ -1,6 +1,7 @@
 /** The switches over the graph: which edges, what the colours say, how it is laid out. */
 import { el, write } from "./dom";
 import { type Choices, choices } from "./look";
+import { type Option, radios } from "./radios";
 import { range } from "./range";
 import type { Settings, Store } from "./store";
 
@@ -8,8 +9,6 @@ export interface Bar {
   element: HTMLElement;
   update(): void;
 }
-
-type Option<T> = [value: T, word: string, title: string];
 
 const EDGES: Option<Settings["edges"]>[] = [
   ["significant", "significant", "pairs of features together on more tokens than chance allows (q ≤ .05)"],
@@ -21,7 +20,7 @@ const HUES: Option<Settings["hue"]>[] = [
   ["cluster", "cluster", "groups of features tied among each other more than to others"],
   ["layer", "layer", "from the first layers to the last"],
   ["effect", "effect", "which features pushed the chosen token up or down"],
-  ["compare", "compare", "in which of the two compared runs a feature is stronger"],
+  ["compare", "compare", "in which of the two compared branches a feature is stronger"],
 ];
 const LAYOUTS: Option<Settings["layout"]>[] = [
   ["force", "force", "near to each other what fires together"],
@@ -35,9 +34,9 @@ const KEEP = { least: 20, most: 1000, step: 20 };
 const COSINE = { least: 0.3, most: 0.95, step: 0.05 };
 
 export function graphBar(store: Store, live: boolean): Bar {
-  const edges = radios("edges", "edges", EDGES, (value) => store.configure({ edges: value }));
-  const hue = radios("hue", "hue", HUES, (value) => store.configure({ hue: value }));
-  const layout = radios("layout", "layout", LAYOUTS, (value) => store.configure({ layout: value }));
+  const edges = labelled("edges", EDGES, (value) => store.configure({ edges: value }));
+  const hue = labelled("hue", HUES, (value) => store.configure({ hue: value }));
+  const layout = labelled("layout", LAYOUTS, (value) => store.configure({ layout: value }));
   const said = el("output", { class: "value" });
   const least = range({
     axon: "edges-least",
@@ -129,55 +128,25 @@ export function graphBar(store: Store, live: boolean): Bar {
   return { element, update };
 }
 
-interface Radios<T> {
+interface Switch<T> {
   element: HTMLElement;
   /** Gives the value shown as chosen: the first one, where the wish is not offered. */
   show(wish: T, offered: T[]): T;
 }
 
-/** One of a few words; arrows move between them, as between the buttons of a radio. */
-function radios<T extends string>(
+/** Words to choose by with a word before them, where there is anything to choose. */
+function labelled<T extends string>(
   name: string,
-  word: string,
   options: Option<T>[],
   choose: (value: T) => void,
-): Radios<T> {
-  const buttons = options.map(([value, text, title]) => {
-    const button = el("button", {
-      axon: `${name}-${value}`,
-      text,
-      title,
-      attrs: { type: "button", role: "radio" },
-    });
-    button.addEventListener("click", () => choose(value));
-    return { button, value };
-  });
-  const group = el(
-    "div",
-    { class: "radios", attrs: { role: "radiogroup", "aria-label": word } },
-    ...buttons.map(({ button }) => button),
-  );
-  group.addEventListener("keydown", (event) => {
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (!step || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    event.stopPropagation();
-    const there = buttons.filter(({ button }) => !button.hidden);
-    const at = there.findIndex(({ button }) => button === event.target);
-    const next = there[(at + step + there.length) % there.length];
-    next?.button.focus();
-    if (next) choose(next.value);
-  });
-  const element = el("div", { class: "switch" }, el("span", { class: "word", text: word }), group);
+): Switch<T> {
+  const group = radios(name, name, options, choose);
+  const element = el("div", { class: "switch" }, el("span", { class: "word", text: name }), group.element);
   return {
     element,
     show(wish, offered) {
       const chosen = offered.includes(wish) ? wish : (offered[0] ?? wish);
-      for (const { button, value } of buttons) {
-        button.hidden = !offered.includes(value);
-        button.setAttribute("aria-checked", String(value === chosen));
-        button.tabIndex = value === chosen ? 0 : -1;
-      }
+      group.show(chosen, offered);
       element.hidden = offered.length < 2;
       return chosen;
     },

@@ -1,5 +1,5 @@
 /** The keys: a table that `?` shows, and those that work anywhere in the view. */
-import { button, el } from "./dom";
+import { button, el, modified } from "./dom";
 
 /** Add a line where a key is added. */
 export const KEYS: [place: string, keys: [key: string, does: string][]][] = [
@@ -9,8 +9,9 @@ export const KEYS: [place: string, keys: [key: string, does: string][]][] = [
       ["?", "show these keys"],
       ["/", "search features"],
       ["g", "go to the graph"],
+      ["p", "pin, unpin the feature one reads about"],
       ["f", "full screen"],
-      ["Esc", "close what is open, one thing at a time"],
+      ["Esc", "close what is open, one thing at a time; some browsers leave full screen first"],
     ],
   ],
   [
@@ -53,9 +54,9 @@ export const KEYS: [place: string, keys: [key: string, does: string][]][] = [
 /** What a key does, or false where there was nothing to do and the page may have it. */
 export type KeyActions = Record<string, () => unknown>;
 
-/** Where letters are written, keys are letters. */
+/** Where letters are written, or choose, keys are letters. */
 function writes(target: EventTarget | null): boolean {
-  if (target instanceof HTMLTextAreaElement) return true;
+  if (target instanceof HTMLTextAreaElement || target instanceof HTMLSelectElement) return true;
   return target instanceof HTMLInputElement && !["range", "checkbox", "button"].includes(target.type);
 }
 
@@ -66,7 +67,7 @@ export function watchKeys(root: HTMLElement, actions: KeyActions): void {
     const typed = writes(target);
     // Notebooks have plans for letters and arrows of their own.
     if (typed || target instanceof HTMLInputElement) event.stopPropagation();
-    if (event.defaultPrevented || event.isComposing || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.defaultPrevented || event.isComposing || modified(event)) return;
     if (typed && key !== "Escape") return;
     const action = Object.hasOwn(actions, key) ? actions[key] : undefined;
     if (!action || action() === false) return;

@@ -1,7 +1,8 @@
 /** How strongly each layer's features fire on each token: one cell a token and layer, deep layers on top. */
-import { choice, el, layerTag, oneLine, short, showToken } from "./dom";
+import { el, layerTag, modified, oneLine, short, showToken } from "./dom";
 import type { Fit, Frame } from "./frame";
 import type { Panel } from "./prompt";
+import { radios } from "./radios";
 import type { Store } from "./store";
 import type { Theme } from "./theme";
 import type { Tip } from "./tip";
@@ -23,7 +24,7 @@ export interface Layers extends Panel {
 export function layersPanel(store: Store, tip: Tip): Layers {
   let measure: Measure = "peak";
   let theme: Theme = "dark";
-  const measures = choice<Measure>(
+  const measures = radios<Measure>(
     "layers-measure",
     "What the cells show",
     [
@@ -159,7 +160,7 @@ export function layersPanel(store: Store, tip: Tip): Layers {
   canvas.addEventListener("pointerleave", () => tip.hide());
   canvas.addEventListener("keydown", (event) => {
     const by = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
-    if (!by || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!by || modified(event)) return;
     event.preventDefault();
     event.stopPropagation();
     store.move(by);

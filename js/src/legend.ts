@@ -70,7 +70,7 @@ function brightness(look: Look): HTMLElement[] {
     ];
   if (look.hue === "compare")
     return [
-      line("brightness", [sign("glow"), "light: mean activation"], "the larger of the two runs' means"),
+      line("brightness", [sign("glow"), "light: mean activation"], "the larger of the two branches' means"),
     ];
   const title = `activation, measured against the strongest ${look.saes > 1 ? "of its own layer" : "of the run"} so far; light fades with each token since`;
   return [line("brightness", [sign("glow"), "light: activation"], title)];
@@ -133,7 +133,7 @@ function clusters(look: Look, theme: Theme): HTMLElement {
   bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
   const title =
     "groups of features that are tied among each other more than to others (Louvain's method on the significant edges of the whole run); grey: in none of the largest";
-  return line("hue", [bar, "groups"], title);
+  return line("hue", [bar, "clusters"], title);
 }
 
 function layers(look: Look, theme: Theme): HTMLElement {

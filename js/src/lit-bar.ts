@@ -1,8 +1,9 @@
 /** The switch of what lights the tokens, and the scale of that light. */
-import { choice, el, write } from "./dom";
+import { el, write } from "./dom";
 import { type Light, type LitBy, lightOf } from "./lit";
 import { recall, remember } from "./memory";
 import type { Panel } from "./prompt";
+import { radios } from "./radios";
 import type { Store } from "./store";
 
 const LIGHTS: [by: LitBy, word: string, title: string][] = [
@@ -18,7 +19,7 @@ export interface LitBar extends Panel {
 /** `changed` is called when another light is chosen. */
 export function litBar(store: Store, changed: () => void): LitBar {
   let chosen = LIGHTS.find(([by]) => by === recall("lit by"))?.[0];
-  const words = choice<LitBy>("lit-by", "What lights the tokens", LIGHTS, (by) => {
+  const words = radios<LitBy>("lit-by", "What lights the tokens", LIGHTS, (by) => {
     chosen = by;
     remember("lit by", by);
     changed();

@@ -2,27 +2,15 @@
 import type { Catalog, Offer } from "./catalog";
 import { button, el, oneLine, short, write } from "./dom";
 import { picker } from "./picker";
+import { popup } from "./popup";
 import type { Panel } from "./prompt";
 import type { Link } from "./wire";
 
 /** `opener` is the button that opens it. */
 export function modelMenu(link: Link, opener: HTMLElement): Panel {
-  let open = false;
   let asked = "";
   let catalog: Catalog | null = null;
-  const turn = (wide: boolean) => {
-    open = wide;
-    element.hidden = !open;
-    opener.setAttribute("aria-expanded", String(open));
-    if (!open) return;
-    offers.field.focus({ preventScroll: true });
-    offers.field.select();
-    offers.ask();
-  };
-  const leave = () => {
-    turn(false);
-    opener.focus({ preventScroll: true });
-  };
+  const leave = () => menu.leave();
   const offers = picker<Offer>({
     axon: "models",
     label: "Find a model or an SAE",
@@ -67,27 +55,25 @@ export function modelMenu(link: Link, opener: HTMLElement): Panel {
     event.stopPropagation();
     if (event.key === "Escape") leave();
   });
-  element.addEventListener("focusout", ({ relatedTarget: to }) => {
-    if (to instanceof Node && !element.contains(to) && !opener.contains(to)) turn(false);
+  const menu = popup(opener, element, {
+    opened() {
+      offers.field.focus({ preventScroll: true });
+      offers.field.select();
+      offers.ask();
+    },
   });
-  const outside = ({ target }: Event) => {
-    if (open && target instanceof Node && !element.contains(target) && !opener.contains(target)) turn(false);
-  };
-  document.addEventListener("pointerdown", outside);
-  opener.addEventListener("click", () => turn(!open));
-  turn(false);
 
   const update = () => write(note, catalog ? summary(catalog, asked) : "Looking through the catalog…");
   // What is loaded is marked.
   const off = link.onTraits(["info"], () => {
-    if (open) offers.later();
+    if (!element.hidden) offers.later();
   });
   update();
   return {
     element,
     update() {},
     dispose() {
-      document.removeEventListener("pointerdown", outside);
+      menu.dispose();
       off();
       offers.dispose();
     },

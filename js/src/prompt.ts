@@ -106,7 +106,7 @@ export function promptPanel(link: Link, live: boolean, actions: PromptActions): 
     link.onTraits(["status", "info", "device"], state),
     link.onTraits(["prompt"], () => {
       // Python's word is newer than an old edit, but never pulls the text from under someone typing.
-      if (document.activeElement !== field) edited = false;
+      if (!field.matches(":focus")) edited = false;
       follow();
     }),
   ];

@@ -6,25 +6,28 @@ interface Options {
   label: string;
   /** Called with each value a person chooses. */
   choose(value: number): void;
+  /** Called when Python's value may be shown that was refused. */
+  later?(): void;
 }
 
 export interface Range {
   element: HTMLInputElement;
-  /** Shows Python's value, unless a hand is on the slider or has just been. */
-  follow(value: number, least: number, most: number, step: number): void;
+  /** Shows Python's value; false where a hand is on the slider or has just been. */
+  follow(value: number, least: number, most: number, step: number): boolean;
   /** What the slider stands at. */
   value(): number;
-  /** Lets the next value through at once: another feature is shown. */
+  /** Lets the next value through at once: another feature is shown, or none any more. */
   release(): void;
 }
 
 /** Python's echo of an earlier move must not undo the one just made. */
 const QUIET = 600;
 
-export function range({ axon, label, choose }: Options): Range {
+export function range({ axon, label, choose, later }: Options): Range {
   const element = el("input", { axon, attrs: { type: "range", "aria-label": label } });
   let held = false;
   let quiet = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const paint = () => {
     const [least, most] = [Number(element.min), Number(element.max)];
     const share = (Number(element.value) - least) / (most - least || 1);
@@ -45,15 +48,20 @@ export function range({ axon, label, choose }: Options): Range {
   return {
     element,
     follow(value, least, most, step) {
-      if (held || Date.now() < quiet) return;
+      clearTimeout(timer);
+      const rest = quiet - Date.now();
+      if (later && !held && rest > 0) timer = setTimeout(later, rest);
+      if (held || rest > 0) return false;
       const limits = { min: String(least), max: String(most), step: String(step) };
       for (const [name, limit] of Object.entries(limits))
         if (element.getAttribute(name) !== limit) element.setAttribute(name, limit);
       element.value = String(value);
       paint();
+      return true;
     },
     value: () => Number(element.value),
     release() {
+      clearTimeout(timer);
       held = false;
       quiet = 0;
     },

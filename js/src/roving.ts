@@ -1,4 +1,5 @@
 /** A group of which Tab reaches one element, and the arrow keys the others. */
+import { modified } from "./dom";
 
 const STEPS: Record<string, number> = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 };
 
@@ -30,7 +31,7 @@ export function roving(
     const { key } = event;
     const step = across || key === "ArrowDown" || key === "ArrowUp" ? (STEPS[key] ?? 0) : 0;
     const edge = key === "Home" ? 0 : key === "End" ? all.length - 1 : null;
-    if (here < 0 || (!step && edge === null)) return;
+    if (here < 0 || (!step && edge === null) || modified(event)) return;
     event.preventDefault();
     event.stopPropagation();
     const to = all[edge ?? (across ? (here + step + all.length) % all.length : here + step)];

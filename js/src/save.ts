@@ -4,6 +4,7 @@ import { film, noFilm } from "./film";
 import { readInfo, text } from "./frame";
 import type { GraphPanel } from "./graph";
 import type { Player } from "./player";
+import { popup } from "./popup";
 import { download, fileName, png } from "./save-file";
 import { snapshot } from "./snapshot";
 import type { Store } from "./store";
@@ -136,7 +137,7 @@ export function saveMenu(
       el("span", { class: "save-title", text: kind.title }),
       el("span", { class: "save-about", text: kind.about }),
     );
-    item.addEventListener("click", () => void save(kind));
+    item.addEventListener("click", () => void save(kind, item));
     return item;
   });
   const foot = el("div", { class: "save-foot" }, said, cancel);
@@ -146,9 +147,7 @@ export function saveMenu(
     ...items,
     foot,
   );
-  const opener = button("save", "save", "", "Save pictures, video and data", () =>
-    turn(menu.hidden !== false),
-  );
+  const opener = button("save", "save", "", "Save pictures, video and data");
   opener.setAttribute("aria-haspopup", "dialog");
 
   const say = (words: string, trouble = false) => {
@@ -168,26 +167,22 @@ export function saveMenu(
     cancel.hidden = work === null;
     if (empty && !work) say("There is nothing to save yet: write something first.");
   };
-  const turn = (open: boolean) => {
-    menu.hidden = !open;
-    opener.setAttribute("aria-expanded", String(open));
-    if (!open) return;
-    if (!work) say("");
-    refresh();
-    items.find((item) => !item.disabled)?.focus({ preventScroll: true });
-  };
-  const leave = () => {
-    if (menu.hidden) return false;
-    turn(false);
-    opener.focus({ preventScroll: true });
-    return true;
-  };
-  const save = async (kind: Kind) => {
+  const { leave, dispose } = popup(opener, menu, {
+    opened() {
+      if (!work) say("");
+      refresh();
+      const first = work ? cancel : items.find((item) => !item.disabled);
+      first?.focus({ preventScroll: true });
+    },
+    stays: () => work !== null,
+  });
+  const save = async (kind: Kind, item: HTMLElement) => {
     if (work) return;
     const mine = new AbortController();
     work = mine;
     say("Saving…");
     refresh();
+    cancel.focus({ preventScroll: true });
     try {
       const content = await kind.make(mine.signal);
       if (mine.signal.aborted) return;
@@ -203,8 +198,11 @@ export function saveMenu(
       if (mine.signal.aborted) say("Cancelled: nothing was saved.");
       else say(why || "The browser could not draw the picture.", true);
     } finally {
+      // Back to where it began, unless somebody has gone elsewhere meanwhile.
+      const here = menu.matches(":focus-within") || root.matches(":focus");
       work = null;
       refresh();
+      if (here && !menu.hidden) item.focus({ preventScroll: true });
     }
   };
   menu.addEventListener("keydown", (event) => {
@@ -217,12 +215,6 @@ export function saveMenu(
     event.preventDefault();
     event.stopPropagation();
   });
-  const outside = ({ target }: Event) => {
-    if (menu.hidden || work || !(target instanceof Node)) return;
-    if (!menu.contains(target) && !opener.contains(target)) turn(false);
-  };
-  document.addEventListener("pointerdown", outside);
-  turn(false);
   say("");
 
   return {
@@ -231,7 +223,7 @@ export function saveMenu(
     leave,
     dispose() {
       work?.abort();
-      document.removeEventListener("pointerdown", outside);
+      dispose();
     },
   };
 }

@@ -1,4 +1,5 @@
 /** What a hand does on the canvas: hover, click, drag, wheel, keys. */
+import { modified } from "./dom";
 
 export interface PointerActions {
   /** The pointer moved over the canvas (or left it: null) without a button down. */
@@ -79,7 +80,7 @@ export function watchPointer(canvas: HTMLCanvasElement, actions: PointerActions,
   });
   on("keydown", (event) => {
     if (event.key === "Escape") engage(false);
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (modified(event)) return;
     const by = KEYS[event.key];
     if (by) actions.turn(...by);
     else if (event.key === "0") actions.fit();

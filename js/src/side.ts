@@ -1,6 +1,6 @@
 /** The right column: features, why this token, and what two runs differ in. */
 import { comparePanel } from "./compare";
-import { el, write } from "./dom";
+import { el, modified, write } from "./dom";
 import { type Key, partsOf } from "./frame";
 import { inspectorPanel } from "./inspector";
 import type { Panel } from "./prompt";
@@ -91,7 +91,7 @@ export function sidePanel(link: Link, store: Store, live: boolean): Side {
   };
   tabs.addEventListener("keydown", (event) => {
     const by = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
-    if (!by) return;
+    if (!by || modified(event)) return;
     const shown = buttons.filter((one) => !one.hidden);
     const at = shown.findIndex((one) => one.getAttribute("aria-selected") === "true");
     const next = shown[(at + by + shown.length) % shown.length];

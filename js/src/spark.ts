@@ -1,5 +1,5 @@
 /** A feature's activation over the whole run that is looked at, as bars: to read, and to go to any token. */
-import { el, short, showToken, write } from "./dom";
+import { el, modified, short, showToken, write } from "./dom";
 import type { Frame, Key } from "./frame";
 import type { Panel } from "./prompt";
 import type { Store } from "./store";
@@ -101,7 +101,7 @@ export function spark(store: Store, keyOf: () => Key | null): Panel {
   chart.addEventListener("keydown", (event) => {
     const step = STEPS[event.key];
     const edge = event.key === "Home" ? 0 : event.key === "End" ? tokens.length - 1 : null;
-    if (step === undefined && edge === null) return;
+    if ((step === undefined && edge === null) || modified(event)) return;
     event.preventDefault();
     event.stopPropagation();
     const to = tokens[edge ?? Math.min(Math.max(looked() + (step ?? 0), 0), tokens.length - 1)];

@@ -1,7 +1,8 @@
 /** Steers the selected feature: set it, scale it, or switch it off, from the very next token on. */
-import { choice, el, short, write } from "./dom";
+import { el, short, write } from "./dom";
 import type { Key, Steer } from "./frame";
 import type { Panel } from "./prompt";
+import { radios } from "./radios";
 import { fineness, type Range, range } from "./range";
 import type { Store } from "./store";
 import type { Link } from "./wire";
@@ -43,7 +44,7 @@ export function steerControl(link: Link, store: Store): Panel {
   const act = (value: number | null, scale: boolean) => {
     if (store.selected) link.steer(store.selected.sae, store.selected.id, value, scale);
   };
-  const modes = choice("steer-mode", "How to steer it", MODES, (mode) => {
+  const modes = radios("steer-mode", "How to steer it", MODES, (mode) => {
     slider.release();
     if (mode === "off") act(0, false);
     else if (mode === "scale") act(2, true);

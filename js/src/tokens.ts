@@ -1,5 +1,5 @@
 /** The text as tokens: lit by what one chooses, a way to look at any moment of the run and of its branches. */
-import { el, oneLine, write } from "./dom";
+import { el, modified, oneLine, write } from "./dom";
 import type { Frame } from "./frame";
 import { litBar } from "./lit-bar";
 import type { Player } from "./player";
@@ -273,7 +273,7 @@ export function tokensPanel(link: Link, store: Store, player: Player, tip: Tip, 
       };
     if (rows.size > 1) Object.assign(actions, { ArrowUp: () => turn(-1), ArrowDown: () => turn(1) });
     const action = actions[event.key];
-    if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!action || modified(event)) return;
     event.preventDefault();
     event.stopPropagation();
     byKeys = event.key !== "Escape" && event.key !== " ";

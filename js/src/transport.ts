@@ -45,8 +45,6 @@ export function transportPanel(store: Store, player: Player, light: () => Light)
     player.set({ speed: chosen });
     remember("speed", chosen);
   });
-  // A letter chooses here, and is no key of the view's.
-  speed.addEventListener("keydown", (event) => event.stopPropagation());
   const known = SPEEDS.find(([one]) => one === recall("speed"))?.[0];
   player.set({ speed: known ?? 1, loop: recall("loop") === true });
 
@@ -66,7 +64,6 @@ export function transportPanel(store: Store, player: Player, light: () => Light)
     if (frame) store.look(frame.step);
   });
   scrubber.addEventListener("keydown", (event) => {
-    event.stopPropagation();
     if (event.key !== " ") return;
     event.preventDefault();
     player.toggle();

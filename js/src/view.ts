@@ -80,6 +80,7 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
     },
     g: () => graph.focus(),
     f: () => full.button.click(),
+    p: () => store.selectedKey !== null && link.pin(store.selectedKey, !store.pinned.has(store.selectedKey)),
     Escape: () => {
       if (save.leave()) return true;
       if (store.chosen.size) link.close();

@@ -1,21 +1,10 @@
 /** Why this token: every feature's part in it, with what the features leave unsaid. */
 import type { Effect, WhySae } from "./answers";
 import { Asker, complete, type Measure } from "./asker";
-import {
-  choice,
-  el,
-  layerTag,
-  likelihood,
-  oneLine,
-  pickable,
-  rows,
-  short,
-  showToken,
-  signed,
-  write,
-} from "./dom";
+import { el, layerTag, likelihood, oneLine, pickable, rows, short, showToken, signed, write } from "./dom";
 import type { Frame, Key } from "./frame";
 import type { Panel } from "./prompt";
+import { radios } from "./radios";
 import type { Store } from "./store";
 import { tokenField } from "./token-field";
 import type { Link } from "./wire";
@@ -58,7 +47,7 @@ export function whyPanel(link: Link, store: Store, choose: (key: Key) => void): 
     attrs: { role: "group", "aria-label": "Layer the features are read at" },
   });
   const trouble = el("p", { class: "why-error", axon: "why-error" });
-  const measures = choice<Measure>(
+  const measures = radios<Measure>(
     "why-sort",
     "Sort and colour by",
     [

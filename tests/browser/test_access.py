@@ -101,20 +101,28 @@ def test_everything_can_be_done_by_keyboard(access: Notebook) -> None:
         return view.root.evaluate(
             """root => {
                 const held = root.getRootNode().activeElement;
-                const {outlineStyle: line, outlineWidth: wide, boxShadow: ring} = getComputedStyle(held);
-                const around = getComputedStyle(held.closest(".lines") ?? held).boxShadow;
-                const seen = (line !== "none" && wide !== "0px") || ring !== "none" || around !== "none" ||
-                    held.matches(":focus") && getComputedStyle(held).borderColor !== getComputedStyle(root).borderColor;
-                return seen && held.matches(":focus-visible") ? held.dataset.axon ?? held.localName : "";
+                if (!held.matches(":focus-visible")) return "";
+                const look = () => [held, held.closest(".lines") ?? held].map(element => {
+                    const {outlineStyle, outlineWidth, boxShadow, borderWidth, borderColor} = getComputedStyle(element);
+                    return [outlineStyle, outlineWidth, boxShadow, borderWidth === "0px" || borderColor];
+                }).join();
+                const focused = look();
+                held.blur();
+                const seen = look() !== focused;
+                held.focus({preventScroll: true});
+                return seen ? held.dataset.axon ?? held.localName : "";
             }"""
         )
 
+    foot = view.root.locator("footer")
+    before = foot.bounding_box()
     view.part("prompt").focus()
     keys.press("Enter")
     view.tokens(20)
     access.execute("_ = w.wait()")
     view.shows(access.python("w.trace.text"))
     view.status("idle")
+    assert foot.bounding_box() == before
     # Once round with Tab: everything that can be seen and worked, and nothing that cannot.
     view.part("open-models").focus()
     order: list[str] = []
@@ -152,6 +160,28 @@ def test_everything_can_be_done_by_keyboard(access: Notebook) -> None:
     assert view.part("search").input_value() == "?fg/"
     assert view.part("keys").is_hidden()
     keys.press("Escape")
+
+    # What had the focus and can take no key any more leaves it to the view; every control lets the view's keys through.
+    looking = "root.querySelector('[data-axon=newest]').disabled"
+    view.part("scrubber").focus()
+    keys.press("ArrowLeft")
+    view.until(f"!{looking}")
+    view.part("newest").focus()
+    keys.press("Enter")
+    view.until(f"{looking} && root.matches(':focus')")
+    for name in ("scrubber", "speed"):
+        view.part("scrubber").focus()
+        keys.press("ArrowLeft")
+        view.until(f"!{looking}")
+        view.part(name).focus()
+        keys.press("Escape")
+        view.until(looking)
+    # Tab out of the menu closes it.
+    view.part("save").focus()
+    keys.press("Enter")
+    view.part("save-picture").wait_for()
+    view.part("fit").focus()
+    assert view.part("save-menu").is_hidden()
 
     # One thing at a time: what is open, the moment looked at, the whole screen.
     view.part("strip").focus()
@@ -217,6 +247,16 @@ def test_what_is_set_up_stays(access: Notebook, shot: Callable[..., None]) -> No
     for name in ("collapse-settings", "collapse-text"):
         view.part(name).click()
     assert sizes() == larger
+    # What is made high where there is room gives way where there is less.
+    view.part("full-screen").click()
+    view.until("root.classList.contains('full')")
+    view.root.get_by_role("separator", name=SEPARATORS["text"]).press("End")
+    view.until("root.querySelector('[data-axon=strip]').clientHeight > 300")
+    keys.press("Escape")
+    view.until(
+        """root.querySelector('.middle').clientHeight >= 160 &&
+            root.querySelector('footer').getBoundingClientRect().bottom <= root.getBoundingClientRect().bottom"""
+    )
     for name in SEPARATORS.values():
         view.root.get_by_role("separator", name=name).focus()
         keys.press("Enter")

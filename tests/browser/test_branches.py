@@ -222,7 +222,7 @@ def test_a_branch_is_steered_alone(bench: Notebook) -> None:
     feature = bench.python("w.trace[14].features[0].id")
     bench.execute(f"w.selected_feature = {feature}")
     view.part("feature-label").wait_for()
-    view.part("steer-mode").get_by_role("button", name="off", exact=True).click()
+    view.part("steer-mode").get_by_role("radio", name="off", exact=True).click()
     bench.until("w.steering")
     view.look(14)
     view.part("branch-here").click()

@@ -40,6 +40,16 @@ def test_it_works_in(name: str, browser: Browser, tmp_path: Path) -> None:
         written = length(view)
         view.until("graph.axon.nodes().length > 15")
         assert view.picture().colours > 300
+        # A press in a menu is one in it, also in a shadow root; one beside it closes it.
+        view.part("save").click()
+        with page.expect_download() as download:
+            view.part("save-picture").click()
+        assert download.value.suggested_filename.endswith(".png")
+        view.part("open-models").click()
+        view.part("save-menu").wait_for(state="hidden")
+        view.part("models-row").first.wait_for()
+        view.part("models-close").click()
+        view.part("models").wait_for(state="hidden")
         # The next run is as long as the slider says: ten tokens at least.
         view.part("slider-max_tokens").press("Home")
         view.part("generate").click()

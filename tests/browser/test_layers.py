@@ -138,7 +138,7 @@ def test_the_layer_profile_tells_pythons_numbers(bench: Notebook, view: View, sh
     for title, peak, top5 in zip(cells[3::3], cells[4::3], cells[5::3], strict=True):
         assert reads(peak, peaks[title], 6e-4)
         assert reads(top5, sums[title], 6e-4)
-    view.part("layers-measure").get_by_role("button", name="top 5").click()
+    view.part("layers-measure").get_by_role("radio", name="top 5").click()
     view.until("root.querySelector('[data-axon=layers]').getAttribute('aria-label').includes('five strongest')")
     agrees("top5", shown[2])
     profile.focus()
@@ -179,7 +179,7 @@ def test_features_are_told_apart_by_their_layer(bench: Notebook, view: View, sho
     assert re.search(rf"{key.split(':')[1]} · 4\b", view.part("feature-facts").inner_text())
     # Steered, it is this layer's, and the list says which.
     view.details()
-    view.part("steer-mode").get_by_role("button", name="off", exact=True).click()
+    view.part("steer-mode").get_by_role("radio", name="off", exact=True).click()
     bench.until(f"[[s['sae'], s['id']] for s in w.steering] == [[4, {key.split(':')[1]}]]")
     assert view.part("steer-row").locator(".mode").inner_text() == "L4 · off"
     bench.execute(WRITE)

@@ -33,7 +33,7 @@ def select(view: View, place: int = 0) -> int:
 
 
 def mode(view: View, word: str) -> None:
-    view.part("steer-mode").get_by_role("button", name=word, exact=True).click()
+    view.part("steer-mode").get_by_role("radio", name=word, exact=True).click()
 
 
 def write(bench: Notebook, view: View) -> None:
@@ -268,7 +268,7 @@ def test_python_steers_and_the_view_follows(bench: Notebook) -> None:
     feature = select(view)
     bench.execute(f"w.steer({{{feature}: 0.25}})")
     view.until("root.querySelector('[data-axon=steer-slider]').value === '0.25'")
-    pressed = view.part("steer-mode").locator("[aria-pressed=true]")
+    pressed = view.part("steer-mode").locator("[aria-checked=true]")
     assert pressed.inner_text() == "set"
     bench.execute(f"w.steer(scale={{{feature}: -1.5}})")
     view.until("root.querySelector('[data-axon=steer-slider]').value === '-1.5'")

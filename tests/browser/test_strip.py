@@ -87,7 +87,7 @@ def test_what_lights_the_tokens_and_that_they_stay_readable(view: View, shot: Ca
         "feature": [sum(0.2 + 0.8 * f.activation / 5 for f in step.features if f.id == 7) for step in trace],
     }
     # Until someone chooses: by surprise, and by a feature once one is selected.
-    assert lit.locator("[aria-pressed=true]").inner_text() == "surprise"
+    assert lit.locator("[aria-checked=true]").inner_text() == "surprise"
     assert scale.inner_text().split("\n") == ["0", "6+ nats"]
     for by, heats in expected.items():
         if by == "feature":
@@ -111,7 +111,7 @@ def test_what_lights_the_tokens_and_that_they_stay_readable(view: View, shot: Ca
     view.part("speed").select_option("4×")
     view.page.reload()
     view.tokens(TOKENS)
-    assert lit.locator("[aria-pressed=true]").inner_text() == "explained"
+    assert lit.locator("[aria-checked=true]").inner_text() == "explained"
     assert scale.inner_text().split("\n") == ["1", "≤ 0.20"]
     assert view.part("speed").locator("option:checked").inner_text() == "4×"
 

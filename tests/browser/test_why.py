@@ -118,7 +118,7 @@ def test_direct_effects_come_at_once_and_exact_ones_after_and_both_are_pythons(
     assert len(known) > 15
     assert by(rows, 1) == sorted(by(rows, 1), reverse=True)
     # Sorted by the exact ones they stand in another order.
-    view.part("why-sort").get_by_role("button", name="exact").click()
+    view.part("why-sort").get_by_role("radio", name="exact").click()
     again = told(view)
     assert sorted(again) == sorted(rows)
     assert again != rows
@@ -177,7 +177,7 @@ def test_the_graph_is_coloured_by_the_effect(bench: Notebook, shot: Callable[...
     assert len({after[feature] for feature in lit}) > 5
     shot("why-hue", view)
     # By the exact effect some change their side.
-    view.part("why-sort").get_by_role("button", name="exact").click()
+    view.part("why-sort").get_by_role("radio", name="exact").click()
     view.until("root.querySelector('[data-axon=legend]').textContent.includes('exact')")
     assert {node["id"]: node["colour"] for node in view.nodes()} != after
     # Back to what fires.
