@@ -103,6 +103,27 @@ describe("playing", () => {
     expect(at()).toBe(4);
   });
 
+  it("makes up for a timer that is late, but not for one that was asleep", () => {
+    const { player, at, tick } = played();
+    const real = performance.now.bind(performance);
+    let late = 0;
+    vi.spyOn(performance, "now").mockImplementation(() => real() + late);
+    player.play();
+    // Two tokens and a half late: those two come with it, and the next one earlier by the half.
+    late = 2500 / RATE;
+    tick();
+    expect(at()).toBe(4);
+    tick(0.5);
+    expect(at()).toBe(5);
+    player.play();
+    late += 60_000;
+    tick();
+    expect(at()).toBe(2);
+    tick(0.9);
+    expect(at()).toBe(2);
+    vi.restoreAllMocks();
+  });
+
   it("takes another speed at once", () => {
     const { player, at, tick, told } = played();
     player.set({ speed: 0.5 });

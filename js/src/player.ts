@@ -10,6 +10,8 @@ export type Playing = "play" | "pause" | "end" | "settings";
 
 /** In milliseconds: nobody waits longer for a token that was long in coming. */
 const LONGEST = 10_000;
+/** A timer that is later than this was asleep, and nothing is made up for. */
+const LATEST = 1000;
 
 export interface Play {
   /** The step to begin at; left out, the one looked at, or the first where that is the last. */
@@ -26,6 +28,8 @@ export class Player {
   #loop = false;
   #now: { speed: Speed; loop: boolean } = { speed: 1, loop: false };
   #timer: ReturnType<typeof setTimeout> | undefined;
+  /** When the token looked at has been seen long enough. */
+  #due = 0;
   #own = false;
   #off: () => void;
   #listeners = new Set<(what: Playing) => void>();
@@ -110,8 +114,13 @@ export class Player {
   }
 
   #wait(): void {
+    this.#due = performance.now() + this.#pause();
+    this.#rest();
+  }
+
+  #rest(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#step(), this.#pause());
+    this.#timer = setTimeout(() => this.#step(), Math.max(this.#due - performance.now(), 0));
   }
 
   /** How long the token looked at is to stay, in milliseconds. */
@@ -123,13 +132,26 @@ export class Player {
     return Math.min(Math.max(next?.ms ?? 1000 / RATE, 0), LONGEST);
   }
 
+  /** Moves on by a token, or by those whose time has come too: timers are late where much is drawn. */
   #step(): void {
+    const now = performance.now();
+    if (now - this.#due > LATEST) this.#due = now;
+    do {
+      this.#next();
+      if (this.#store.cursor === null && !this.#now.loop) {
+        this.#stop("end");
+        return;
+      }
+      this.#due += this.#pause();
+    } while (this.#due < now);
+    this.#rest();
+  }
+
+  #next(): void {
     const over = this.#store.cursor === null;
     // At the end of a run that is played again and again it waits as long as at any token.
     if (over && this.#now.loop) this.#move(() => this.#store.look(0));
     else if (!over) this.#move(() => this.#store.move(1));
-    if (this.#store.cursor === null && !this.#now.loop) this.#stop("end");
-    else this.#wait();
   }
 
   #move(move: () => void): void {
