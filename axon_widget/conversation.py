@@ -147,12 +147,12 @@ class Conversation:
         outbox = self._widget.outbox
         missed = outbox.since(seen)
         if missed is None:
-            missed = Missed([], [], outbox.traits(), outbox.count, False)
+            missed = Missed([], outbox.traits(), outbox.count, False)
             for told in wire.snapshot(self._tree.runs):
                 self._send(told)
         if missed.traits:
             self._widget.send_state(missed.traits)
-        self._widget.send(wire.missed(seen, missed), [part for parts in missed.buffers for part in parts])
+        self._send(wire.missed(seen, missed))
 
     def _steer(self, message: dict[str, Any]) -> None:
         sae, feature = _part(message, "sae", int), _part(message, "id", int)
@@ -293,7 +293,7 @@ class Conversation:
         self._send(wire.places(run.number, maps.places(run.graph.keys()), making, maps.trouble))
 
     def _tell_export(self, number: int, what: str) -> None:
-        told: wire.Message = {"kind": "export", "text": wire.clip(what, 20), "content": "", "error": ""}
+        told: wire.Message = {"kind": "export", "run": number, "text": wire.clip(what, 20), "content": "", "error": ""}
         try:
             # Halves of characters, which a label from elsewhere may hold, are no text that can be sent.
             told["content"] = self._widget.export(self._run(number).trace, what).encode(errors="replace").decode()

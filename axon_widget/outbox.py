@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from axon_widget.runs import Message
 
@@ -20,9 +20,6 @@ _ASSETS = ("_esm", "_css")  # large, and never another
 _ANSWER = "missed"  # answers a question, and is asked for again by asking that again
 
 
-Buffers: TypeAlias = "list[bytes]"
-
-
 @dataclass(frozen=True)
 class Missed:
     """What was sent after a message.
@@ -31,8 +28,6 @@ class Missed:
     ----------
     messages
         Messages with their numbers, the oldest first, at most `CHUNK`.
-    buffers
-        The binary parts of each.
     traits
         The traits that changed.
     last
@@ -42,7 +37,6 @@ class Missed:
     """
 
     messages: list[tuple[int, Message]]
-    buffers: list[Buffers]
     traits: list[str]
     last: int
     more: bool
@@ -57,16 +51,14 @@ class Outbox:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._kept: deque[tuple[int, Message, Buffers]] = deque(maxlen=KEPT)
+        self._kept: deque[tuple[int, Message]] = deque(maxlen=KEPT)
         self._changed: dict[str, int] = {}  # traits, with the number of the newest message that holds them
         self.count = 0
 
-    def send(
-        self, message: Message, buffers: Buffers | None, deliver: Callable[[Message, Buffers | None], None]
-    ) -> None:
+    def send(self, message: Message, deliver: Callable[[Message], None]) -> None:
         """Deliver a message of ipywidgets' protocol, with its number."""
         with self._lock:
-            deliver(self._numbered(message, buffers or []), buffers)
+            deliver(self._numbered(message))
 
     def since(self, number: int) -> Missed | None:
         """Give what was sent after a message; None where that is no longer known."""
@@ -76,9 +68,8 @@ class Outbox:
             kept = [item for item in self._kept if item[0] > number]
             more = len(kept) > CHUNK
             last = kept[CHUNK - 1][0] if more else self.count
-            messages = [(n, message) for n, message, _ in kept[:CHUNK]]
-            buffers = [buffers for _, _, buffers in kept[:CHUNK]]
-            return Missed(messages, buffers, [name for name, n in self._changed.items() if n > number], last, more)
+            traits = [name for name, n in self._changed.items() if n > number]
+            return Missed(kept[:CHUNK], traits, last, more)
 
     def traits(self) -> list[str]:
         """Name the traits that were ever sent."""
@@ -89,13 +80,13 @@ class Outbox:
     def _forgotten(self) -> int:
         return self._kept[0][0] - 1 if len(self._kept) == KEPT else 0
 
-    def _numbered(self, message: Message, buffers: Buffers) -> Message:
+    def _numbered(self, message: Message) -> Message:
         if message["method"] == "custom":
             content = cast("Message", message["content"])
             if content.get("kind") == _ANSWER:
                 return message
             self.count += 1
-            self._kept.append((self.count, content, buffers))
+            self._kept.append((self.count, content))
             return {**message, "content": {**content, "sent": self.count}}
         if message["method"] != "update":
             return message
@@ -104,7 +95,7 @@ class Outbox:
         for name, value in state.items():
             if name == "step":  # each is worth having, of other traits only the newest
                 if value:
-                    self._kept.append((self.count, {"kind": "steps", "run": value["run"], "steps": [value]}, []))
+                    self._kept.append((self.count, {"kind": "steps", "run": value["run"], "steps": [value]}))
             elif name not in _ASSETS:
                 self._changed[name] = self.count
         return {**message, "state": {**state, "_sent": self.count}}

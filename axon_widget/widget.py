@@ -746,7 +746,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
 
     def _send(self, msg: wire.Message, buffers: Any = None) -> None:
         deliver: Any = super()._send  # pyright: ignore[reportUnknownVariableType]
-        self.outbox.send(msg, buffers, deliver)
+        self.outbox.send(msg, lambda numbered: deliver(numbered, buffers))
 
     def _sampling(self) -> Sampling:
         from axon_widget.engine.sampling import Sampling

@@ -360,11 +360,8 @@ def steps(run: Run, start: int) -> Iterator[Message]:
 
 
 def missed(after: int, what: Missed) -> Message:
-    """Make the message that answers a view which asks what came after the message of a number.
-
-    Each message is told with its number and the count of its buffers; these come one after the other.
-    """
-    told = [[n, message, len(parts)] for (n, message), parts in zip(what.messages, what.buffers, strict=True)]
+    """Make the message that answers a view which asks what came after the message of a number."""
+    told = [[n, message] for n, message in what.messages]
     return {"kind": "missed", "after": after, "last": what.last, "more": what.more, "messages": told}
 
 

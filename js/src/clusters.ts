@@ -14,6 +14,16 @@ const SUREST = 8;
 
 type Weights = Map<number, number>[];
 
+/** Whether there are edges enough for a community: cheap to ask, as often as one likes. */
+export function mayCluster(edges: ReadonlyMap<string, EdgeState>): boolean {
+  const tied = new Set<Key>();
+  for (const { a, b, s } of edges.values()) {
+    if (s >= SIGNIFICANT) tied.add(a).add(b);
+    if (tied.size >= FEWEST) return true;
+  }
+  return false;
+}
+
 export class Clusters {
   #edges: ReadonlyMap<string, EdgeState> | null = null;
   #version = -1;

@@ -74,8 +74,8 @@ export class FakeModel {
   send(content: Record<string, unknown>): void {
     this.sent.push(content);
   }
-  tell(message: unknown, buffers: unknown[] = []): void {
-    for (const callback of this.listeners.get("msg:custom") ?? []) callback(message, buffers);
+  tell(message: unknown): void {
+    for (const callback of this.listeners.get("msg:custom") ?? []) callback(message);
   }
   change(name: string, value: unknown): void {
     this.traits[name] = value;

@@ -1,4 +1,6 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
+import { rawFrame } from "./fixtures";
+import { type Frame, readFrame } from "./frame";
 import { shown, strands } from "./layout";
 import { choices, type Look, lookOf } from "./look";
 import { HUES, hex, leaning, tintOf } from "./scene-hue";
@@ -209,6 +211,25 @@ describe("what can be chosen", () => {
     // Without a kernel there is a map where one was saved.
     store.place({ at: new Map([["0:1", [0, 0]]]), making: false, trouble: "" });
     expect(choices(store, false).layout).toEqual(["force", "map"]);
+  });
+
+  it("finds clusters only where they are looked at", () => {
+    const store = new Store();
+    const pair = (a: number, b: number, s: number) => ({ a: `0:${a}`, b: `0:${b}`, n: 9, s }) as const;
+    const frame = readFrame(rawFrame(1, 0, { features: [1, 2, 3, 4].map((id) => [id, 1]) })) as Frame;
+    store.ingest([frame]);
+    const find = vi.spyOn(store, "clusters", "get");
+    store.end(1, "length", 1, [pair(1, 2, 3), pair(2, 3, 3), pair(3, 4, 0.1)]);
+    expect(choices(store, false).hue).not.toContain("cluster");
+    store.end(
+      ...([1, "length", 1] as const),
+      [1, 2, 3, 4].flatMap((a) => [1, 2, 3, 4].filter((b) => b > a).map((b) => pair(a, b, 3))),
+    );
+    expect(choices(store, false).hue).toContain("cluster");
+    expect(lookOf(store, false).clusters.size).toBe(0);
+    expect(find).not.toHaveBeenCalled();
+    store.configure({ hue: "cluster" });
+    expect(lookOf(store, false).clusters.size).toBe(4);
   });
 
   it("says why the map is not there yet, and lays out by force until it is", () => {

@@ -53,6 +53,7 @@ export class GraphPanel {
   #lostOnce = false;
   #size = { width: 0, height: 0 };
   #near = false;
+  #gone = false;
   #run = -1;
   #bodies = new Map<Key, Body>();
   #resizes: ResizeObserver;
@@ -175,6 +176,7 @@ export class GraphPanel {
   }
 
   #create(): void {
+    if (this.#gone) return;
     try {
       this.#scene = new GraphScene({
         holder: this.#holder,
@@ -247,6 +249,7 @@ export class GraphPanel {
   }
 
   dispose(): void {
+    this.#gone = true;
     this.#resizes.disconnect();
     this.#sights.disconnect();
     document.removeEventListener("visibilitychange", this.#seen);

@@ -1,7 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { FakeModel, rawFrame } from "./fixtures";
-import { Inbox } from "./inbox";
-import { bytes } from "./loose";
 import { Store } from "./store";
 import { Link } from "./wire";
 
@@ -208,33 +206,6 @@ describe("where nothing arrives by itself", () => {
     expect(polls().length).toBe(2);
   });
 
-  it("gives each message its own buffers, of whatever kind the host makes them", () => {
-    const packet = new Uint8Array([9, 9, 1, 2, 3, 4, 5, 9]);
-    const got: unknown[] = [];
-    const inbox = new Inbox(
-      () => {},
-      () => false,
-      (content, buffers) => got.push([content, buffers.map((part) => [...(bytes(part) ?? [])])]),
-    );
-    inbox.start(4);
-    const messages = [
-      [5, "a", 2],
-      [6, "b", 0],
-      [7, "c", 1],
-    ];
-    const buffers = [packet.slice(2, 4).buffer, packet.subarray(4, 5), new DataView(packet.buffer, 5, 2)];
-    inbox.answer({ after: 4, last: 7, messages }, buffers);
-    vi.advanceTimersByTime(1);
-    const told = [
-      ["a", [[1, 2], [3]]],
-      ["b", []],
-      ["c", [[4, 5]]],
-    ];
-    expect(got).toEqual(told);
-    expect(bytes("text")).toBeNull();
-    inbox.dispose();
-  });
-
   it("leaves alone what answers another page, which had seen more", () => {
     kernel.answers = false;
     kernel.set("status", "running", true);
@@ -244,5 +215,51 @@ describe("where nothing arrives by itself", () => {
     vi.advanceTimersByTime(10);
     kernel.push({ kind: "steps", run: 1, steps: [frame(0)] }, true);
     expect(store.frames.length).toBe(1);
+  });
+});
+
+describe("where nobody answers", () => {
+  beforeEach(() => {
+    kernel.answers = false;
+    kernel.set("status", "running", true);
+  });
+
+  it("gives up after a while, and asks again when a hand or the host gives reason to", () => {
+    vi.advanceTimersByTime(3_600_000);
+    const asked = polls().length;
+    expect(asked).toBeLessThan(10);
+    vi.advanceTimersByTime(3_600_000);
+    expect(polls().length).toBe(asked);
+    link.send({ kind: "stop" });
+    vi.advanceTimersByTime(1);
+    expect(polls().length).toBe(asked + 1);
+    vi.advanceTimersByTime(7_200_000);
+    const given = polls().length;
+    for (const callback of kernel.listeners.get("comm_live_update") ?? []) callback(undefined);
+    expect(polls().length).toBe(given + 1);
+  });
+
+  it("waits for no long pause when a hand has asked for something", () => {
+    vi.advanceTimersByTime(40_000);
+    const asked = polls().length;
+    link.send({ kind: "stop" });
+    vi.advanceTimersByTime(5000);
+    expect(polls().length).toBe(asked + 1);
+  });
+
+  it("asks nothing of a widget that is closed", () => {
+    kernel.set("status", "closed", true);
+    for (const callback of kernel.listeners.get("comm:close") ?? []) callback(undefined);
+    link.send({ kind: "hello" });
+    vi.advanceTimersByTime(600_000);
+    expect(polls()).toEqual([]);
+  });
+
+  it("asks nothing once the view is gone", () => {
+    kernel.tell({ kind: "missed", after: 2, last: 2, more: true, messages: [] });
+    link.dispose();
+    link.send({ kind: "stop" });
+    vi.advanceTimersByTime(600_000);
+    expect(polls()).toEqual([]);
   });
 });

@@ -5,7 +5,7 @@
 import { list, number, whole } from "./loose";
 
 type Message = Record<string, unknown>;
-type Receive = (content: unknown, buffers: unknown[]) => void;
+type Receive = (content: unknown) => void;
 
 /** A trait's value may arrive a little after a message that was sent later. */
 const OVERTAKEN = 250;
@@ -15,8 +15,8 @@ const SILENCE = { least: 1000, most: 30_000 };
 const NEWS = 100;
 const BUSY = 500;
 const REST = 10_000;
-/** An answer takes as long as a running cell does; it can also be lost. */
-const UNANSWERED = { least: 5000, most: 60_000 };
+/** An answer takes as long as a running cell does; it can also be lost. Who waits longest waits for nobody. */
+const UNANSWERED = { least: 5000, most: 600_000 };
 /** One loss may be an accident, two so close are a habit of the host's. */
 const HABIT = 10_000;
 
@@ -51,19 +51,21 @@ export class Inbox {
     this.#heard();
   }
 
+  /** Asks no more: nobody is there, or nobody wants to know. */
   dispose(): void {
-    clearTimeout(this.#timer);
+    this.#seen = null;
+    this.#plan();
   }
 
   /** The view has said something: word of that should come soon. */
   expect(): void {
-    this.#heard();
     this.#expecting = true;
-    this.#plan();
+    this.#heard();
   }
 
   /** Asks at once. */
   check(): void {
+    this.#asked = null;
     this.#ask();
   }
 
@@ -81,23 +83,20 @@ export class Inbox {
   }
 
   /** Hears an answer, once what was sent before it has settled. */
-  answer(message: Message, buffers: unknown[]): void {
-    setTimeout(() => this.#answer(message, buffers), 0);
+  answer(message: Message): void {
+    setTimeout(() => this.#answer(message), 0);
   }
 
-  #answer(message: Message, buffers: unknown[]): void {
+  #answer(message: Message): void {
     const [after, last] = [whole(message.after), whole(message.last)];
     // Another page asks too, and has maybe missed less.
     if (after === null || last === null || this.#seen === null || after > this.#seen) return;
     this.#asked = null;
     this.#answered = Date.now();
     this.#expecting = false;
-    let part = 0;
     for (const item of list(message.messages)) {
-      const [n, content, parts] = list(item);
-      const own = buffers.slice(part, part + (whole(parts) ?? 0));
-      part += own.length;
-      if (this.#missing(number(n))) this.#receive(content, own);
+      const [n, content] = list(item);
+      if (this.#missing(number(n))) this.#receive(content);
     }
     let lost = false;
     for (let n = this.#seen + 1; n <= last; n++) {
@@ -125,8 +124,10 @@ export class Inbox {
     this.#loss = this.#news;
   }
 
+  /** Something is going on: who had given up waiting for an answer waits again. */
   #heard(): void {
     this.#news = Date.now();
+    if (this.#asked) this.#asked.patience = UNANSWERED.least;
     this.#plan();
   }
 
@@ -140,7 +141,10 @@ export class Inbox {
   /** When to ask next; null where nothing is expected. */
   #due(): number | null {
     if (this.#seen === null) return null;
-    if (this.#asked) return this.#asked.at + this.#asked.patience;
+    if (this.#asked) {
+      const { at, patience } = this.#asked;
+      return patience > UNANSWERED.most ? null : at + patience;
+    }
     const last = Math.max(this.#news, this.#answered);
     const silence = last - this.#news;
     const busy = this.#busy();
@@ -153,7 +157,7 @@ export class Inbox {
   #ask(): void {
     if (this.#seen === null) return;
     const patience = this.#asked ? 2 * this.#asked.patience : UNANSWERED.least;
-    this.#asked = { at: Date.now(), patience: Math.min(patience, UNANSWERED.most) };
+    this.#asked = { at: Date.now(), patience };
     this.#poll(this.#seen);
     this.#plan();
   }

@@ -27,7 +27,6 @@ export function inspectorPanel(link: Link, store: Store, live: boolean): Panel {
     search.update();
     chosen.update();
     const key = store.selectedKey;
-    link.watch(new Set(key === null ? store.pinned : [...store.pinned, key]));
     now.element.hidden = search.open() || key !== null;
     one.element.hidden = search.open() || key === null;
     if (!search.open()) (key ? one : now).update();

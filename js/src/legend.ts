@@ -21,7 +21,7 @@ export function legendPanel(): Legend {
       const now = JSON.stringify([
         ...[look.edges, look.hue, look.layout, look.titles, look.leastCount, look.leastCosine, theme, has],
         ...[
-          new Set(look.clusters.values()).size,
+          coloursOf(look),
           look.effects?.of,
           look.effects?.exact,
           look.comparison?.titleA,
@@ -124,7 +124,7 @@ function scale(ends: [string, string], theme: Theme, of: string, title: string):
 }
 
 function clusters(look: Look, theme: Theme): HTMLElement {
-  const colours = [...new Set(look.clusters.values())].sort((p, q) => p - q);
+  const colours = coloursOf(look);
   const bar = sign("ramp");
   const stops = colours.map((cluster, i) => {
     const part = (at: number) => `${((100 * at) / colours.length).toFixed(1)}%`;
@@ -133,7 +133,11 @@ function clusters(look: Look, theme: Theme): HTMLElement {
   bar.style.background = `linear-gradient(to right, ${stops.join(", ")})`;
   const title =
     "groups of features that are tied among each other more than to others (Louvain's method on the significant edges of the whole run); grey: in none of the largest";
-  return line("hue", [bar, "clusters"], title);
+  return line("hue", [...(colours.length ? [bar] : []), "clusters"], title);
+}
+
+function coloursOf(look: Look): number[] {
+  return [...new Set(look.clusters.values())].sort((p, q) => p - q);
 }
 
 function layers(look: Look, theme: Theme): HTMLElement {

@@ -59,6 +59,25 @@ describe("lit by a feature", () => {
   });
 });
 
+describe("lit by a feature that frames do not show", () => {
+  it("is lit anew by what is told of it later, on the scale of all that is known", () => {
+    const store = filled();
+    inspect(store, "0:9");
+    const heats = () => [1, 2, 3].map((step) => lightOf("feature", store).heat(store.frames[step] as Frame));
+    const states = [lightOf("feature", store).state];
+    expect(heats()).toEqual([0, 0, 0]);
+    store.learnActivations(1, [["0:9", [[3, 8]]]]);
+    states.push(lightOf("feature", store).state);
+    expect(heats()).toEqual([0, 0, 1]);
+    expect(lightOf("feature", store).most).toBe("8.00");
+    // No more than the peak, and yet news.
+    store.learnActivations(1, [["0:9", [[1, 4]]]]);
+    states.push(lightOf("feature", store).state);
+    expect(heats()).toEqual([expect.closeTo(0.6), 0, 1]);
+    expect(new Set(states).size).toBe(3);
+  });
+});
+
 describe("lit by surprise", () => {
   it("has one scale for all runs, in nats", () => {
     const { heat, most } = lightOf("surprise", filled());

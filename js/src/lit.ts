@@ -43,12 +43,13 @@ const SURPRISE: Light = {
 
 function feature(store: Store): Light {
   const key = store.selectedKey;
-  const peak = key ? (store.node(key)?.peak ?? 0) : 0;
+  // As the inspector tells it: also of tokens whose frames do not show the feature.
+  const peak = key ? Math.max(0, ...store.firings(key).map(({ activation }) => activation)) : 0;
   const name = key ? oneLine(store.label(key), 80) : "";
   const fires = key !== null && peak > 0;
   return {
     by: "feature",
-    state: `feature ${key} ${peak}`,
+    state: `feature ${key} ${peak} ${store.heard}`,
     least: fires ? "0" : "",
     most: fires ? short(peak) : "",
     note: key ? "does not fire here" : "none is selected",
@@ -56,7 +57,7 @@ function feature(store: Store): Light {
       ? "Select a feature to see on which tokens it fires."
       : fires
         ? `The activation of “${name}”, up to its peak in this run: ${short(peak)}.`
-        : `“${name}” is not among the features shown of any token of this run.`,
+        : `“${name}” is not known to fire on any token of this run.`,
     heat(frame) {
       const part = fires ? store.activation(frame, key) / peak : 0;
       return part > 0 ? share(FAINTEST + (1 - FAINTEST) * part) : 0;

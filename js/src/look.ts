@@ -25,6 +25,7 @@ export interface Choices {
   dense: boolean;
 }
 
+const NONE: ReadonlyMap<Key, number> = new Map();
 const MAKING = "The map is being made, once for this SAE: that takes up to a minute.";
 
 export function choices(store: Store, live: boolean): Choices {
@@ -32,7 +33,7 @@ export function choices(store: Store, live: boolean): Choices {
   // Nor can anybody make a map.
   const mapped = live || store.places.at.size > 0;
   const hue: Settings["hue"][] = ["activation"];
-  if (store.clusters.size) hue.push("cluster");
+  if (store.clustered) hue.push("cluster");
   if (many) hue.push("layer");
   if (store.effects) hue.push("effect");
   if (store.comparison) hue.push("compare");
@@ -49,12 +50,13 @@ export function lookOf(store: Store, live: boolean): Look {
   const { settings } = store;
   const offered = choices(store, live);
   const within = <T>(wish: T, list: T[], usual: T): T => (list.includes(wish) ? wish : usual);
+  const hue = within(settings.hue, offered.hue, "activation");
   const layout = within(settings.layout, offered.layout, "force");
   const { at, making, trouble } = store.places;
   return {
     ...settings,
     edges: within(settings.edges, offered.edges, "significant"),
-    hue: within(settings.hue, offered.hue, "activation"),
+    hue,
     layout: layout === "map" && !at.size ? "force" : layout,
     unmapped: layout === "map" && !at.size ? (making ? MAKING : trouble) : "",
     saes: Math.max(store.saes.length, 1),
@@ -63,7 +65,8 @@ export function lookOf(store: Store, live: boolean): Look {
     effects: store.effects,
     comparison: store.comparison,
     similar: store.similar,
-    clusters: store.clusters,
+    // Finding them takes a while.
+    clusters: hue === "cluster" ? store.clusters : NONE,
     places: at,
   };
 }

@@ -18,9 +18,3 @@ export function whole(value: unknown): number | null {
   const n = number(value);
   return n !== null && Number.isInteger(n) && n >= 0 ? n : null;
 }
-/** A buffer's bytes: hosts give it as a buffer, or as a view of any kind into a larger one. */
-export function bytes(value: unknown): Uint8Array<ArrayBuffer> | null {
-  if (value instanceof ArrayBuffer) return new Uint8Array(value);
-  if (!ArrayBuffer.isView(value)) return null;
-  return new Uint8Array(value.buffer as ArrayBuffer, value.byteOffset, value.byteLength);
-}

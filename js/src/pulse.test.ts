@@ -45,6 +45,24 @@ test("the view says that nobody answers, and takes it back", () => {
   expect(words).toEqual(["running", "no answer", "running"]);
 });
 
+test("who writes is there, though no question is answered", () => {
+  model.change("status", "running");
+  vi.advanceTimersByTime(2000);
+  expect(model.asked("poll").length).toBeGreaterThan(0);
+  for (let sent = 1; sent <= 30; sent++) {
+    vi.advanceTimersByTime(1000);
+    model.change("step", {});
+    model.change("_sent", sent);
+  }
+  expect(words).toEqual(["running"]);
+  // The same number again is no news.
+  for (let again = 0; again < 30; again++) {
+    vi.advanceTimersByTime(1000);
+    model.change("_sent", 30);
+  }
+  expect(words).toEqual(["running", "no answer"]);
+});
+
 test("a host that reports a change of the connection is believed after a short test", () => {
   answer();
   const polls = model.asked("poll").length;

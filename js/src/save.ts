@@ -45,6 +45,8 @@ export function saveMenu(
     if (!drawn) throw new Error("The graph cannot be drawn here: “Picture with panels” has all the rest.");
     return drawn;
   };
+  const writing = () =>
+    ["running", "stopping"].includes(link.status().word) ? "Once the model has stopped writing." : "";
   const strip = () => root.querySelector<HTMLElement>("[data-axon=strip]") as HTMLElement;
   const kinds: Kind[] = [
     {
@@ -110,12 +112,12 @@ export function saveMenu(
   const ask = (what: string, signal: AbortSignal) =>
     new Promise<string>((done, fail) => {
       const slow = setTimeout(() => say("Waiting for the kernel: it may be busy with a cell."), SLOW);
-      const cancelled = () => {
+      signal.addEventListener("abort", () => {
         clearTimeout(slow);
+        off();
         fail(new Error("cancelled"));
-      };
-      signal.addEventListener("abort", cancelled);
-      link.askExport(what, (content, error) => {
+      });
+      const off = link.askExport(what, (content, error) => {
         clearTimeout(slow);
         if (error) fail(new Error(error));
         else done(content);
@@ -159,7 +161,7 @@ export function saveMenu(
     const empty = store.tokens().length === 0;
     for (const [place, { name }] of kinds.entries()) {
       const item = items[place];
-      const why = name === "video" ? noFilm() : "";
+      const why = name === "video" ? noFilm() || writing() : "";
       if (!item) continue;
       item.disabled = work !== null || empty || why !== "";
       write(item.lastElementChild as Element, why || (kinds[place]?.about ?? ""));
@@ -215,6 +217,7 @@ export function saveMenu(
     event.preventDefault();
     event.stopPropagation();
   });
+  const offStatus = link.onTraits(["status"], () => refresh());
   say("");
 
   return {
@@ -223,6 +226,7 @@ export function saveMenu(
     leave,
     dispose() {
       work?.abort();
+      offStatus();
       dispose();
     },
   };

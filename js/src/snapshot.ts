@@ -34,7 +34,7 @@ export async function snapshot(
   canvas.width = Math.round(scale * width);
   canvas.height = Math.round(scale * height);
   const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(wrap(frame, sheetsOf(root), width, height, scale))}`;
+  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(wrap(frame, sheetOf(root), width, height, scale))}`;
   await image.decode();
   canvas.getContext("2d")?.drawImage(image, 0, 0);
   return canvas;
@@ -58,13 +58,20 @@ function wrap(frame: HTMLElement, css: string, width: number, height: number, sc
   return new XMLSerializer().serializeToString(outer).replace(UNFIT, "\ufffd");
 }
 
-/** The view's own style sheet, wherever the host has put it. */
-function sheetsOf(root: HTMLElement): string {
-  const around = root.getRootNode() as Document | ShadowRoot;
-  const sheets = new Set(
-    [document, around].flatMap((one) => [...one.styleSheets, ...one.adoptedStyleSheets]),
-  );
-  return [...sheets].map(rulesOf).find((rules) => rules.includes(".axon-widget {")) ?? "";
+const found = new WeakMap<HTMLElement, string>();
+
+/** The view's own style sheet, wherever the host has put it: beside the view, or for the whole page. */
+function sheetOf(root: HTMLElement): string {
+  const known = found.get(root);
+  if (known !== undefined) return known;
+  for (const place of new Set([root.getRootNode() as Document | ShadowRoot, document]))
+    for (const sheet of [...place.styleSheets, ...place.adoptedStyleSheets]) {
+      const rules = rulesOf(sheet);
+      if (!rules.includes(".axon-widget {")) continue;
+      found.set(root, rules);
+      return rules;
+    }
+  return "";
 }
 
 function rulesOf(sheet: CSSStyleSheet): string {
@@ -98,6 +105,8 @@ function freeze(
     } else if (one instanceof HTMLInputElement) {
       other.setAttribute("value", one.value);
       other.toggleAttribute("checked", one.checked);
+    } else if (one instanceof HTMLOptionElement) {
+      other.toggleAttribute("selected", one.selected);
     } else if (one.scrollTop || one.scrollLeft) {
       for (const child of other.children)
         (child as HTMLElement).style.translate = `${-one.scrollLeft}px ${-one.scrollTop}px`;

@@ -1,6 +1,6 @@
 /** Everything known about the tree of runs: no DOM, no three. All views of one model share one store. */
 import { type Compared, type EdgeNumbers, type Places, pairKey, type Similar, type Why } from "./answers";
-import { Clusters } from "./clusters";
+import { Clusters, mayCluster } from "./clusters";
 import type { Details } from "./details";
 import { Fold, type Moment, type NodeState } from "./fold";
 import { type Frame, type Key, keyOf, type Pair, partsOf, type RunInfo, type SaeInfo } from "./frame";
@@ -44,6 +44,8 @@ export class Store {
   places: Places = { at: new Map(), making: false, trouble: "" };
   /** Known maxima of features whose details nobody asked for; null: it is not known. */
   maxima = new Map<Key, number | null>();
+  /** Another one whenever activations came in that no frame shows. */
+  heard = 0;
   /** By `pairKey`. */
   edgeNumbers = new Map<string, EdgeNumbers>();
 
@@ -273,6 +275,10 @@ export class Store {
     return this.#clusters.of(this.#live.edges, this.#live.version);
   }
 
+  get clustered(): boolean {
+    return mayCluster(this.#live.edges);
+  }
+
   #fold(fold: Fold, upTo: number): Fold {
     for (let step = fold.step + 1; step <= upTo; step++) {
       const frame = this.frames[step];
@@ -409,6 +415,7 @@ export class Store {
       for (const [step, activation] of fired) heard.set(`${this.ownerIn(run, step)} ${step}`, activation);
       this.#heard.set(key, heard);
     }
+    this.heard++;
     this.#emit("details");
   }
 

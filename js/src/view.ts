@@ -104,12 +104,18 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
   });
   widths.observe(root);
 
+  // Whatever panel is open: the strip is lit by what is selected, too.
+  const update = () => {
+    const { pinned, selectedKey: key } = store;
+    link.watch(new Set(key === null ? pinned : [...pinned, key]));
+    for (const panel of panels) panel.update();
+  };
   let frame = 0;
   let later: ReturnType<typeof setTimeout> | undefined;
   let drawn = 0;
   const draw = () => {
     frame = 0;
-    for (const panel of panels) panel.update();
+    update();
     const wait = GRAPH_INTERVAL - (performance.now() - drawn);
     if (wait <= 0) drawGraph();
     else later ??= setTimeout(drawGraph, wait);
@@ -127,7 +133,7 @@ export function mount(link: Link, store: Store, host: HTMLElement, live: boolean
   const offStore = store.subscribe(schedule);
   const offTraits = link.onTraits(["status", "info"], () => schedule());
   // The whole of what is known is there at once, also in a second view or after a reload.
-  for (const panel of panels) panel.update();
+  update();
   drawGraph();
 
   return () => {

@@ -23,15 +23,14 @@ import {
 import { Gaps } from "./gaps";
 import { Growing } from "./growing";
 import { Inbox } from "./inbox";
-import { bytes } from "./loose";
 import { Pulse } from "./pulse";
 import { Questions } from "./questions";
 import { readStatus, SILENT, type Status } from "./state-word";
 import type { Marks, Store } from "./store";
 import { Throttle } from "./throttle";
 
-/** Hears of a trait's change, or of a message and its buffers. */
-export type Callback = (message: unknown, buffers?: unknown) => void;
+/** Hears of a trait's change, or of a message. */
+export type Callback = (message: unknown) => void;
 
 /** As much of a widget model as the view uses; a replay page brings its own. */
 export interface Port {
@@ -92,15 +91,19 @@ export class Link {
         this.#say({ kind: "poll", seen });
       },
       () => AT_WORK.test(text(this.trait("status"))),
-      (content, buffers) => this.#hear(content, buffers),
+      (content) => this.#hear(content),
     );
   }
 
   start(): void {
     this.#know();
     this.#inbox.start(this.#model.get("_sent"));
-    this.#listen("change:_sent", () => this.#inbox.take(this.#model.get("_sent")));
-    this.#listen("msg:custom", (message, buffers) => this.receive(message, list(buffers)));
+    this.#listen("change:status", () => this.#closed());
+    this.#closed();
+    this.#listen("change:_sent", () => {
+      if (this.#inbox.take(this.#model.get("_sent"))) this.#pulse.heard();
+    });
+    this.#listen("msg:custom", (message) => this.receive(message));
     this.#listen("change:step", () => this.#take([this.#model.get("step")]));
     this.#listen("change:_selection", () => this.#follow());
     this.#listen("change:info", () => this.#know());
@@ -145,6 +148,11 @@ export class Link {
   status(): Status {
     const status = readStatus(this.trait("status"));
     return this.#pulse.lost && status.word !== "closed" ? SILENT : status;
+  }
+
+  /** Who is closed answers nothing. */
+  #closed(): void {
+    if (this.status().word === "closed") this.#inbox.dispose();
   }
 
   #stand(): void {
@@ -300,10 +308,10 @@ export class Link {
     });
   }
 
-  /** Asks for the run looked at as "html", "json" or "csv". */
-  askExport(what: string, answer: (content: string, error: string) => void): void {
+  /** Asks for the run looked at as "html", "json" or "csv"; the result takes that back. */
+  askExport(what: string, answer: (content: string, error: string) => void): () => void {
     const heard = (message: Message) => answer(text(message.content), text(message.error));
-    this.#questions.ask("export", what, heard, { run: this.#store.run });
+    return this.#questions.ask("export", what, heard, { run: this.#store.run });
   }
 
   // Models
@@ -347,17 +355,16 @@ export class Link {
 
   // What Python says
 
-  receive(content: unknown, buffers: unknown[] = []): void {
+  receive(content: unknown): void {
     this.#pulse.heard();
     const message = record(content);
-    if (message?.kind === "missed") this.#inbox.answer(message, buffers);
-    else if (this.#inbox.take(message?.sent)) this.#hear(message, buffers);
+    if (message?.kind === "missed") this.#inbox.answer(message);
+    else if (this.#inbox.take(message?.sent)) this.#hear(message);
   }
 
-  #hear(content: unknown, buffers: unknown[]): void {
+  #hear(content: unknown): void {
     const message = record(content);
     if (!message) return;
-    message.bytes = buffers.map(bytes);
     const run = number(message.run);
     switch (message.kind) {
       case "snapshot":

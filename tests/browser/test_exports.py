@@ -15,10 +15,23 @@ from playwright.sync_api import Browser
 from axon_widget.trace import Trace
 from tests.browser.conftest import Watch
 from tests.browser.lab import Notebook, View
-from tests.browser.test_saved_run import SMALL, shown
+from tests.browser.test_saved_run import SMALL, beyond, shown
 
 PROMPT = "The <b>dog</b>: / \\ was"
 NAME = "axon-stories15M-The-b-dog-b-was"
+
+
+# What is drawn as a picture is written as SVG before.
+KEEP = """() => {
+    const write = XMLSerializer.prototype.serializeToString;
+    XMLSerializer.prototype.serializeToString = function (node) { return window.drawn = write.call(this, node); };
+}"""
+DRAWN = "new DOMParser().parseFromString(window.drawn, 'image/svg+xml')"
+
+
+def record(view: View) -> None:
+    view.part("save-video").click()
+    view.until("root.querySelector('[data-axon=save-said]').textContent.startsWith('Recording')")
 
 
 def save(view: View, kind: str, folder: Path) -> Path:
@@ -138,12 +151,15 @@ def test_all_that_the_view_saves_holds_what_was_seen(bench: Notebook, tmp_path: 
         # It saves pictures too, and itself: what needs the kernel is not offered.
         assert saved.part("save-json").count() == saved.part("save-csv").count() == 0
         again = save(saved, "page", tmp_path)
+        saved.page.evaluate(KEEP)
+        saved.part("speed").select_option("4×")
         assert picture(saved, save(saved, "panels", tmp_path))["middle"] > 100
+        assert saved.page.evaluate(f"{DRAWN}.querySelector('select.speed [selected]').textContent") == "4×"
     assert own.complaints == []
     with shown(browser, again, own := Watch()) as saved:
         saved.shows(trace.text)
         saved.part("play").click()
-        saved.until("root.querySelector('[data-axon=cursor]').textContent.startsWith('3 / ')")
+        beyond(saved, 3)
         assert saved.page.viewport_size == SMALL
     assert own.complaints == []
 
@@ -159,16 +175,17 @@ def test_saving_while_it_writes_and_what_cannot_be_saved(bench: Notebook, tmp_pa
     assert picture(view, save(view, "panels", tmp_path))["middle"] > 100
     view.status("running")
 
-    # A film is broken off by a button, or by a hand on the text.
-    view.part("save-video").click()
-    view.until("root.querySelector('[data-axon=save-said]').textContent.startsWith('Recording')")
+    # A film is made of a run that is written. It is broken off by a button, or by a hand on the text.
+    assert view.part("save-video").is_disabled()
+    assert "Once the model has stopped writing" in view.part("save-video").inner_text()
+    bench.execute("w.stop()\nw.wait()")
+    view.status("idle")
+    assert view.part("save-video").is_enabled()
+    record(view)
     assert view.part("save-picture").is_disabled()
     view.part("save-cancel").click()
     view.until("root.querySelector('[data-axon=save-said]').textContent === 'Cancelled: nothing was saved.'")
-    bench.execute("w.stop()\nw.wait()")
-    view.status("idle")
-    view.part("save-video").click()
-    view.until("root.querySelector('[data-axon=save-said]').textContent.startsWith('Recording')")
+    record(view)
     view.token(2).click()
     view.until("root.querySelector('[data-axon=save-said]').textContent.includes('taken over by hand')")
 

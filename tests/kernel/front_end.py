@@ -220,7 +220,7 @@ class FrontEnd:
                     model.messages.append((at, data["content"]))
 
     def _catch_up(self, model: Model, answer: Content, at: float) -> None:
-        for number, content, _ in answer["messages"]:
+        for number, content in answer["messages"]:
             if number not in model.arrived:
                 model.messages.append((at, content))
         model.arrived.update(range(answer["after"] + 1, answer["last"] + 1))

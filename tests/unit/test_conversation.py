@@ -499,7 +499,9 @@ def test_a_run_is_given_as_a_page_as_json_and_as_a_table(widget, tmp_path):
     for what in ("html", "json", "csv"):
         message(widget, kind="export", text=what, run=1)
     settle(widget)
-    page, data, table = (answer["content"] for answer in sent(widget, "export"))
+    answers = sent(widget, "export")
+    assert [(answer["text"], answer["run"]) for answer in answers] == [("html", 1), ("json", 1), ("csv", 1)]
+    page, data, table = (answer["content"] for answer in answers)
     first, newest = widget.branches
     assert Trace.from_json(data) == first != newest
     read = pd.read_csv(io.StringIO(table), keep_default_na=False)
@@ -530,7 +532,8 @@ def test_what_cannot_be_exported_is_said_where_it_was_asked(widget, asked, why):
     settle(widget)
     [answer] = sent(widget, "export")
     assert why in answer["error"]
-    assert (answer["text"], answer["content"], widget.error) == (asked["text"], "", "")
+    assert (answer["text"], answer["run"], answer["content"]) == (asked["text"], asked["run"], "")
+    assert widget.error == ""
 
 
 def test_nothing_is_exported_before_anything_was_written(widget, tmp_path):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from axon_widget import outbox, wire
+from axon_widget import outbox
 from axon_widget.outbox import Outbox
 from axon_widget.widget import AxonWidget
 from tests.unit.fakes import FakeTracer, settle
@@ -30,7 +30,7 @@ def numbers(delivered):
 def test_messages_and_traits_share_one_numbering(out):
     delivered = []
     for message in (custom(kind="a"), update(text="x"), custom(kind="b")):
-        out.send(message, None, lambda got, _buffers: delivered.append(got))
+        out.send(message, lambda got: delivered.append(got))
     assert numbers(delivered) == [1, 2, 3]
     assert delivered[1]["buffer_paths"] == []
     missed = out.since(0)
@@ -43,27 +43,16 @@ def test_messages_and_traits_share_one_numbering(out):
 def test_every_step_is_kept_and_of_other_traits_the_name(out):
     frames = [{"run": 4, "step": step} for step in range(3)]
     for frame in frames:
-        out.send(update(step=frame, status=f"running: {frame['step']}"), None, lambda *_: None)
-    out.send(update(step={}, _esm="…"), None, lambda *_: None)
+        out.send(update(step=frame, status=f"running: {frame['step']}"), lambda *_: None)
+    out.send(update(step={}, _esm="…"), lambda *_: None)
     missed = out.since(1)
     assert missed.messages == [(n, {"kind": "steps", "run": 4, "steps": [frames[n - 1]]}) for n in (2, 3)]
     assert missed.traits == ["status"]
 
 
-def test_buffers_stay_with_their_messages(out):
-    delivered = []
-    for n, buffers in enumerate([[b"x", b"y"], None, [b"z"]]):
-        out.send(custom(kind="a", n=n), buffers, lambda *got: delivered.append(got))
-    assert [buffers for _, buffers in delivered] == [[b"x", b"y"], None, [b"z"]]
-    missed = out.since(0)
-    assert missed.buffers == [[b"x", b"y"], [], [b"z"]]
-    told = wire.missed(0, missed)["messages"]
-    assert told == [[1, {"kind": "a", "n": 0}, 2], [2, {"kind": "a", "n": 1}, 0], [3, {"kind": "a", "n": 2}, 1]]
-
-
 def test_an_answer_and_an_echo_are_no_news(out):
     for message in ({"method": "echo_update", "state": {"prompt": "x"}}, custom(kind="missed", last=0)):
-        out.send(message, None, lambda got, _buffers, sent=message: got is sent or pytest.fail("changed"))
+        out.send(message, lambda got, sent=message: got is sent or pytest.fail("changed"))
     assert out.count == 0
 
 
@@ -71,7 +60,7 @@ def test_much_comes_in_parts_and_too_much_not_at_all(out, monkeypatch):
     monkeypatch.setattr(outbox, "KEPT", 250)
     out = Outbox()
     for n in range(400):
-        out.send(custom(kind="a", n=n), None, lambda *_: None)
+        out.send(custom(kind="a", n=n), lambda *_: None)
     assert out.since(149) is None
     seen, got = 150, []
     while True:
@@ -89,7 +78,7 @@ def test_threads_cannot_mix_up_the_order(out):
     delivered = []
     threads = [
         threading.Thread(
-            target=lambda: [out.send(custom(kind="a"), None, lambda got, _: delivered.append(got)) for _ in range(500)]
+            target=lambda: [out.send(custom(kind="a"), lambda got: delivered.append(got)) for _ in range(500)]
         )
         for _ in range(4)
     ]
@@ -113,7 +102,6 @@ class Comm:
 
     def send(self, data, buffers):
         self.sent.append(data)
-        self.buffers = buffers
 
     def close(self):
         pass
@@ -145,7 +133,7 @@ def test_a_view_that_asks_gets_what_it_missed(widget):
     widget.wait(10)
     answer, before = ask(widget, start)
     assert answer["after"] == start
-    *told, end = [content for _, content, _ in answer["messages"]]
+    *told, end = [content for _, content in answer["messages"]]
     assert [frame["step"] for content in told for frame in content["steps"]] == [*range(7)]
     assert end["kind"] == "end"
     [state] = [message["state"] for message in before]
@@ -168,16 +156,6 @@ def test_a_view_that_missed_too_much_gets_the_whole(widget):
     assert {"status", "info", "prompt", "device"} <= set(state)
     assert not {"_esm", "_css"} & set(state)
     assert answer["messages"] == []
-
-
-def test_what_was_missed_comes_with_its_buffers(widget):
-    start = widget.outbox.count
-    widget.send({"kind": "a"}, [b"x", b"y"])
-    widget.send({"kind": "b"})
-    widget.send({"kind": "c"}, [b"z"])
-    answer, _ = ask(widget, start)
-    assert [count for _, _, count in answer["messages"]] == [2, 0, 1]
-    assert widget.comm.buffers == [b"x", b"y", b"z"]
 
 
 def test_a_question_that_makes_no_sense_is_an_error(widget):
