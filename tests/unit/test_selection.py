@@ -325,6 +325,8 @@ def test_another_sae_begins_with_nothing_selected(pair):
     pair.pinned = [(4, 6)]
     load(pair, FakeTracer(layers=(1, 4)))  # the same again
     assert (pair.selected, pair.pinned) == ([(1, 5), (4, 6)], [(4, 6)])
+    pair.selected = [(4, 6)]
+    assert pair.selected_sae == 1
     load(pair, FakeTracer(layers=(4,)))
     assert (pair.selected, pair.pinned) == ([], [])
     assert state(pair) == {"features": [], "inspected": None, "pinned": []}
