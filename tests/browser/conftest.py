@@ -36,7 +36,7 @@ class Watch:
     def over(self, page: Page) -> Watch:
         page.on("request", self._request)
         page.on("console", self._console)
-        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error.stack or error}"))
         return self
 
     def _request(self, request: Request) -> None:

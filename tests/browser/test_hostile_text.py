@@ -117,7 +117,7 @@ def test_the_new_places_show_markup_as_text_and_keep_their_shape(bench: Notebook
     view.to_edge("similar")
     view.part("tip").get_by_text("decoder cosine").wait_for()
     tells("tip")
-    assert view.part("tip").bounding_box()["width"] <= 280
+    assert view.part("tip").bounding_box()["width"] <= 300
     intact("edge")
     # The comparison.
     view.part("compare").first.click()

@@ -57,7 +57,7 @@ def test_it_works_in(name: str, browser: Browser, tmp_path: Path) -> None:
     here = address.partition("//")[2].partition("/")[0]
     strangers = [url for url in watch.requests if f"//{here}/" not in url]
     assert [url for url in strangers if not url.startswith(host.strangers)] == []
-    ours = ("axon", "widget.js", "uncaught")
+    ours = ("axon", "widget.js", "blob:")  # a host has its own errors; the view's module comes from a blob
     assert [line for line in watch.complaints if any(word in line for word in ours)] == []
 
 
