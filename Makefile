@@ -1,8 +1,9 @@
-# make demo    set up, then run the quickstart on the embedded model and write a page that replays it
-# make test    set up, then lint, type-check and run every test
-# make lab     set up, then open the quickstart in JupyterLab
-# make bench   set up, then time tokens, explanations, layers, the graph, labels and frames against their references
-# make lint    ruff, pyright, tsc and biome
+# make demo           set up, then run the quickstart on the embedded model and write a page that replays it
+# make test           set up, then lint, type-check and run every test
+# make lab            set up, then open the quickstart in JupyterLab
+# make bench          set up, then time tokens, explanations, layers, the graph, labels and frames against their references
+# make screenshots    set up, then make the README's pictures anew
+# make lint           ruff, pyright, tsc and biome
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +14,7 @@ DEMO := demo
 # Where pip finds a CPU build of the pinned torch it takes that; elsewhere the constraint still holds.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint tests/constraints.txt
 
-.PHONY: demo test lab bench lint check-tools chromium clean
+.PHONY: demo test lab bench screenshots lint check-tools chromium clean
 
 demo: $(SETUP) $(STATIC)
 	$(BIN)/python -m notebooks.run notebooks/quickstart.ipynb $(DEMO)
@@ -34,6 +35,9 @@ bench: $(SETUP)
 	$(BIN)/python -m tests.benchmarks.graph
 	$(BIN)/python -m tests.benchmarks.labels
 	$(BIN)/python -m tests.benchmarks.frames
+
+screenshots: $(SETUP) $(STATIC) chromium
+	$(BIN)/python -m pytest tests/browser/pictures.py
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser
 
 from tests.browser.conftest import WIDE, Watch, opened
-from tests.browser.lab import ROOT, Lab, Notebook, View
+from tests.browser.lab import Lab, Notebook, View
 
 
 @pytest.fixture(scope="module")
@@ -49,5 +48,3 @@ def test_quickstart_fills_its_view(quickstart: Notebook, view: View, shot: Calla
     assert 0.01 < picture.drawn < 0.8
     shot("quickstart", view)
     shot("quickstart-in-jupyterlab", of=view.page)
-    if os.environ.get("AXON_README_SCREENSHOT") == "1":
-        quickstart.page.screenshot(path=ROOT / "notebooks" / "screenshot.png")
