@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,7 @@ class Controls(ipywidgets.VBox):
         if unknown:
             raise ValueError(f"There is no slider for {', '.join(unknown)}: there are {', '.join(_NAMES)}.")
         self._widget = widget
+        self._showing = threading.RLock()  # the worker's news and a click's come from threads of their own
         self._ties: list[tuple[t.HasTraits, Any, str]] = []
         self.sliders: dict[str, Any] = {name: _slider(widget.traits()[name], name) for name in names or _NAMES}
         for name, slider in self.sliders.items():
@@ -145,14 +147,16 @@ class Controls(ipywidgets.VBox):
         self._show("")
 
     def _show(self, trouble: str) -> None:
-        word = self._widget.status.partition(":")[0]
-        self._generate.disabled = word in ("running", "stopping", "closed")
-        self._stop.disabled = word not in ("running", "loading")
-        self._status.value = html.escape(trouble or self._widget.error or self._widget.status)
-        if word == "closed":
-            for one in self._inputs:
-                one.disabled = True
-            self._leave()
+        with self._showing:  # whoever comes last shows the newest
+            status = self._widget.status
+            word = status.partition(":")[0]
+            self._generate.disabled = word in ("running", "stopping", "closed")
+            self._stop.disabled = word not in ("running", "loading")
+            self._status.value = html.escape(trouble or self._widget.error or status)
+            if word == "closed":
+                for one in self._inputs:
+                    one.disabled = True
+                self._leave()
 
 
 def _slider(trait: Any, name: str) -> Any:

@@ -11,9 +11,11 @@ import traitlets as t
 
 from axon_widget import wire
 from axon_widget.graph import Key
+from axon_widget.labels.text import whole
+from axon_widget.naming import Naming
 from axon_widget.outbox import Missed
 from axon_widget.runs import Run, Tree
-from axon_widget.session import Session
+from axon_widget.session import Session, sentence
 from axon_widget.trace import Trace
 
 if TYPE_CHECKING:
@@ -30,16 +32,22 @@ class Conversation:
         What the messages act on.
     session
         Where the worker is.
+    naming
+        Names what has no name.
     tree
         The runs they are about.
     settable
         The traits that a ``set`` message may set.
     """
 
-    def __init__(self, widget: AxonWidget, session: Session, tree: Tree, settable: tuple[str, ...]) -> None:
-        self._widget, self._session, self._tree, self._settable = widget, session, tree, settable
+    def __init__(
+        self, widget: AxonWidget, session: Session, naming: Naming, tree: Tree, settable: tuple[str, ...]
+    ) -> None:
+        self._widget, self._session, self._naming = widget, session, naming
+        self._tree, self._settable = tree, settable
         self._asked_why = 0
         self._mapped = 0  # the run whose nodes' places were asked for last
+        self._pushing: list[dict[str, Any]] = []  # what was found last to push a token, as the view names it
 
     def hear(self, content: Any) -> None:
         """Act on a message; what is wrong with it becomes the widget's error."""
@@ -99,7 +107,7 @@ class Conversation:
         elif kind == "steer":
             self._steer(message)
         elif kind == "steering":
-            self._preset(message["action"])
+            self._steering_action(message["action"])
         elif kind == "branch":
             widget.branch(_part(message, "step", int), _token(message), trace=self._run_of(message, "run").trace)
         elif kind == "why":
@@ -110,7 +118,7 @@ class Conversation:
         elif kind == "search":
             self._answer(self._tell_found, _part(message, "text", str))
         elif kind == "catalog":
-            self._look_up(_part(message, "text", str))
+            self._aside(self._tell_catalog, _part(message, "text", str))
         elif kind == "load":
             widget.load(_part(message, "model", str), None if message["sae"] is None else _part(message, "sae", str))
         elif kind == "token":
@@ -124,7 +132,7 @@ class Conversation:
             self._mapped = _part(message, "run", int)
             self._answer(self._tell_map)
         elif kind == "export":
-            self._answer(self._tell_export, _part(message, "run", int), _part(message, "text", str))
+            self._aside(self._tell_export, _part(message, "run", int), _part(message, "text", str))
         elif kind == "compare":
             self._answer(self._tell_comparison, self._run_of(message, "a"), self._run_of(message, "b"))
         else:
@@ -166,7 +174,7 @@ class Conversation:
         )
         self._widget.steering = [*kept[:place], change, *kept[place:]]
 
-    def _preset(self, action: str) -> None:
+    def _steering_action(self, action: str) -> None:
         if action == "clear":
             self._widget.steering = []
         elif action in ("mute", "hold"):
@@ -178,20 +186,36 @@ class Conversation:
         """Answer from the worker, between two tokens if it writes."""
         self._session.call(lambda: tell(*arguments))
 
+    def _aside(self, tell: Callable[..., None], *arguments: Any) -> None:
+        """Answer from a thread of its own: what takes long and needs nothing of the worker, so that no token waits."""
+
+        def told() -> None:
+            try:
+                tell(*arguments)
+            except Exception as error:  # nobody else would hear of it in this thread
+                self._widget.on_error(sentence(error))
+
+        threading.Thread(target=told, name="axon-answer", daemon=True).start()
+
+    def forget(self) -> None:
+        """Hear that features are those of other SAEs now."""
+        self._pushing = []
+
     def tell_names(self) -> None:
         """Tell of names that have come in, of the feature under inspection too. Called in the worker."""
         widget = self._widget
         tracer = widget.loaded()
-        if told := wire.renamed(self._tree.runs, tracer.names, widget.steering):
+        if told := wire.renamed(self._tree.runs, tracer.names, [*widget.steering, *self._pushing]):
             self._send(told)
-        if widget.selected_feature is not None:
-            self._tell_feature(widget.selected_sae, widget.selected_feature)
+        self._pushing = [row | {"label": tracer.names(row["sae"], row["id"])} for row in self._pushing]
+        if (inspected := widget.inspected) is not None:  # read once: another thread may select meanwhile
+            self._tell_feature(*inspected)
 
     def _tell_feature(self, sae: int, feature: int) -> None:
         tracer = self._widget.loaded()
         label, page = tracer.describe(feature, sae), tracer.page(feature, sae)
         [nearest] = tracer.nearest([(sae, feature)])
-        self._name([(of, near) for of, near, _ in nearest])
+        self._naming.want((of, near) for of, near, _ in nearest)
         layer = tracer.info["saes"][sae]["layer"]
         self._send(wire.feature_message(feature, sae, layer, label, page, nearest, tracer.names))
 
@@ -236,34 +260,22 @@ class Conversation:
         rows = tracer.names.search(text, wire.FOUND + 1)
         token, name, _ = self._token_of(text)
         boosting = [] if token is None else tracer.boosting(token)
-        self._name(boosting)
-        self._send(wire.found(text, rows, name, [(*key, tracer.names(*key)) for key in boosting]))
+        named = [(*key, tracer.names(*key)) for key in boosting]
+        self._pushing = [{"sae": sae, "id": feature, "label": label} for sae, feature, label in named]
+        self._send(wire.found(text, rows, name, named))
+        self._naming.want(boosting)
 
-    def _name(self, keys: list[Key]) -> None:
-        """See that features that are to be shown have names."""
-        names = self._widget.loaded().names
-        unnamed = [key for key in keys if not names(*key)]
-        names.lack(unnamed)
-        names.fill(len(unnamed))
+    def _tell_catalog(self, text: str) -> None:
+        """Tell which SAEs there are. That needs no model: it waits for none to load."""
+        from axon_widget import catalog
 
-    def _look_up(self, text: str) -> None:
-        """Tell which SAEs there are. That needs no model: it waits for none to load, and no token waits for it."""
-
-        def tell() -> None:
-            from axon_widget import catalog
-
-            try:
-                entries, total = catalog.search(text, wire.CATALOG)
-                here, loaded = catalog.cached(entries), {sae["name"] for sae in self._widget.info.get("saes", [])}
-                self._send(wire.catalog(text, entries, total, here, loaded))
-            except Exception as error:  # nobody else would hear of it in this thread
-                self._widget.on_error(str(error))
-
-        threading.Thread(target=tell, name="axon-catalog", daemon=True).start()
+        entries, total = catalog.search(text, wire.CATALOG)
+        here, loaded = catalog.cached(entries), {sae["name"] for sae in self._widget.info.get("saes", [])}
+        self._send(wire.catalog(text, entries, total, here, loaded))
 
     def _tell_token(self, text: str) -> None:
         token, name, error = self._token_of(text)
-        self._send({"kind": "token", "text": text, "token_id": token, "token": name, "error": error})
+        self._send({"kind": "token", "text": whole(text), "token_id": token, "token": name, "error": error})
 
     def _token_of(self, text: str) -> tuple[int | None, str, str]:
         """Find the token that a text means: its id and its own text, or why it is none."""
@@ -296,9 +308,9 @@ class Conversation:
         told: wire.Message = {"kind": "export", "run": number, "text": wire.clip(what, 20), "content": "", "error": ""}
         try:
             # Halves of characters, which a label from elsewhere may hold, are no text that can be sent.
-            told["content"] = self._widget.export(self._run(number).trace, what).encode(errors="replace").decode()
-        except ValueError as error:
-            told["error"] = str(error)
+            told["content"] = whole(self._widget.export(self._run(number).trace, what))
+        except Exception as error:  # a view waits for the answer, whatever went wrong
+            told["error"] = wire.clip(sentence(error), 300)
         self._send(told)
 
     def _tell_comparison(self, a: Run, b: Run) -> None:

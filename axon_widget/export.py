@@ -68,13 +68,14 @@ def replay_data(
         tracer = None  # it knows the features of another SAE
     graph = Graph()
     frames: list[wire.Frame] = []
+    steps = list(trace)  # it may grow meanwhile
     dense = tracer.dense if tracer else wire.unknown
-    for step in trace:
+    for step in steps:
         graph.add(step, feature_k)
         frames.append(wire.frame(step, graph, 1, feature_k, activation_threshold, dense))
     seen = {(f["sae"], f["id"]) for frame in frames for f in frame["features"]}
-    shown: list[tuple[int, int]] = sorted(seen | {(s.sae, s.id) for step in trace for s in step.steered})
-    names = {(f.sae, f.id): f.label for step in trace for f in step.features}
+    shown: list[tuple[int, int]] = sorted(seen | {(s.sae, s.id) for step in steps for s in step.steered})
+    names = {(f.sae, f.id): f.label for step in steps for f in step.features}
     nearest: list[list[tuple[int, int, float]]] = tracer.nearest(shown) if tracer else [[] for _ in shown]
     origin = trace.origin
     saes: list[dict[str, Any]] = [
@@ -100,7 +101,7 @@ def replay_data(
         "similar": wire.similar(1, shown, tracer.cosines(shown), _SIMILAR)["edges"] if tracer else [],
         # Maps that were looked at: to make one takes too long here.
         "places": wire.places(1, tracer.maps.places(shown), False, "")["places"] if tracer else [],
-        "activations": _unshown(wire.activations(1, trace, shown)["rows"], frames),
+        "activations": _unshown(wire.activations(1, steps, shown)["rows"], frames),
         "features": [
             wire.feature_message(
                 feature,

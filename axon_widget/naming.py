@@ -51,6 +51,13 @@ class Naming:
             if time.monotonic() >= self._next:
                 self._session.call(lambda: self._name_beside(tracer))  # where that fails, the run goes on
 
+    def want(self, keys: Iterable[tuple[int, int]]) -> None:
+        """Name features that are told of, each named by (sae, id), when it is time; who waits hears of it then."""
+        tracer = self._session.tracer
+        if tracer:
+            tracer.names.lack(keys)
+            self._session.call(self._name_more)  # where nothing is written; else the next tokens see to it
+
     def _name_beside(self, tracer: Tracer) -> None:
         start = time.monotonic()
         self._name(tracer, _BESIDE)

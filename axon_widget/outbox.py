@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from axon_widget.runs import Message
 
 KEPT = 2000
 """How many messages can be asked for again; a view that missed more gets the whole anew."""
+
+BYTES = 16_000_000
+"""How many bytes of messages are kept at most, but for the newest."""
 
 CHUNK = 100
 """The most messages in one answer."""
@@ -51,14 +55,21 @@ class Outbox:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._kept: deque[tuple[int, Message]] = deque(maxlen=KEPT)
+        self._kept: deque[tuple[int, Message, int]] = deque()  # with the bytes of each
+        self._bytes = 0
+        self._forgotten = 0  # the number of the newest message that is kept no more
         self._changed: dict[str, int] = {}  # traits, with the number of the newest message that holds them
         self.count = 0
 
     def send(self, message: Message, deliver: Callable[[Message], None]) -> None:
-        """Deliver a message of ipywidgets' protocol, with its number."""
+        """Deliver a message of ipywidgets' protocol, with its number. One that cannot be delivered leaves no trace."""
         with self._lock:
-            deliver(self._numbered(message))
+            number = self.count + 1
+            numbered = _numbered(message, number)
+            deliver(numbered)
+            if numbered is not message:
+                self.count = number
+                self._keep(message)
 
     def since(self, number: int) -> Missed | None:
         """Give what was sent after a message; None where that is no longer known."""
@@ -69,33 +80,45 @@ class Outbox:
             more = len(kept) > CHUNK
             last = kept[CHUNK - 1][0] if more else self.count
             traits = [name for name, n in self._changed.items() if n > number]
-            return Missed(kept[:CHUNK], traits, last, more)
+            return Missed([(n, message) for n, message, _ in kept[:CHUNK]], traits, last, more)
 
     def traits(self) -> list[str]:
         """Name the traits that were ever sent."""
         with self._lock:
             return list(self._changed)
 
-    @property
-    def _forgotten(self) -> int:
-        return self._kept[0][0] - 1 if len(self._kept) == KEPT else 0
+    def clear(self) -> None:
+        """Forget all messages: a view that missed any gets the whole anew."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes, self._forgotten = 0, self.count
 
-    def _numbered(self, message: Message) -> Message:
+    def _keep(self, message: Message) -> None:
         if message["method"] == "custom":
-            content = cast("Message", message["content"])
-            if content.get("kind") == _ANSWER:
-                return message
-            self.count += 1
-            self._kept.append((self.count, content))
-            return {**message, "content": {**content, "sent": self.count}}
-        if message["method"] != "update":
-            return message
-        self.count += 1
-        state = cast("dict[str, Any]", message["state"])
-        for name, value in state.items():
+            self._append(cast("Message", message["content"]))
+            return
+        for name, value in cast("dict[str, Any]", message["state"]).items():
             if name == "step":  # each is worth having, of other traits only the newest
                 if value:
-                    self._kept.append((self.count, {"kind": "steps", "run": value["run"], "steps": [value]}))
+                    self._append({"kind": "steps", "run": value["run"], "steps": [value]})
             elif name not in _ASSETS:
                 self._changed[name] = self.count
-        return {**message, "state": {**state, "_sent": self.count}}
+
+    def _append(self, content: Message) -> None:
+        # What was delivered can be written as JSON, if only with help.
+        size = len(json.dumps(content, default=str))
+        self._kept.append((self.count, content, size))
+        self._bytes += size
+        while len(self._kept) > KEPT or (self._bytes > BYTES and len(self._kept) > 1):
+            self._forgotten, _, gone = self._kept.popleft()
+            self._bytes -= gone
+
+
+def _numbered(message: Message, number: int) -> Message:
+    """Give a message with its number; as it is where it is no news."""
+    if message["method"] == "custom":
+        content = cast("Message", message["content"])
+        return message if content.get("kind") == _ANSWER else {**message, "content": {**content, "sent": number}}
+    if message["method"] != "update":
+        return message
+    return {**message, "state": {**cast("dict[str, Any]", message["state"]), "_sent": number}}

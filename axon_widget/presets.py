@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -59,7 +60,8 @@ class Presets:
     ranges
         The settings a preset may hold, and their least and largest values.
     directory
-        Where it lies; left out, ``$AXON_CACHE_DIR`` or the user's configuration.
+        Where it lies; left out, ``$AXON_CACHE_DIR``, in which all lies that this package keeps where that is set, or
+        the user's configuration. The file may be a link: it stays one.
     """
 
     def __init__(self, ranges: Ranges, directory: str | Path | None = None) -> None:
@@ -106,6 +108,7 @@ class Presets:
         ValueError
             If there is none of this name, or the file cannot be read.
         """
+        _check_text(name)
         if name in RECIPES:
             return dict(RECIPES[name].settings)
         known = self.all()
@@ -121,6 +124,7 @@ class Presets:
         ValueError
             If this cannot be a name, or the file cannot be read or written.
         """
+        _check_text(name)
         if name in RECIPES:
             raise ValueError(f"{name!r} is a recipe that comes with the package: choose another name.")
         if not name.strip() or name != name.strip() or not name.isprintable() or len(name) > _LONGEST_NAME:
@@ -138,6 +142,7 @@ class Presets:
         ValueError
             If the user has kept none of this name, or the file cannot be read or written.
         """
+        _check_text(name)
 
         def without(kept: dict[str, Settings]) -> dict[str, Settings]:
             if name not in kept:
@@ -149,15 +154,21 @@ class Presets:
     def _change(self, change: Callable[[dict[str, Settings]], dict[str, Settings]]) -> None:
         """Replace the file by what it holds, changed: whole or not at all, and one process after the other."""
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(f"{self.path}.lock", timeout=_BUSY):
+            path = self.path.resolve()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock", timeout=_BUSY):
                 kept = change(self.load())
                 text = json.dumps({"version": _VERSION, "presets": kept}, ensure_ascii=False, indent=2)
-                _replace(self.path, text)
+                _replace(path, text)
         except Timeout:
             raise ValueError(f"{self.path} is held by another process: try again.") from None
         except OSError as error:
             raise ValueError(f"Presets cannot be kept in {self.path}: {error.strerror or error}.") from None
+
+
+def _check_text(name: Any) -> None:
+    if not isinstance(name, str):
+        raise ValueError(f"The name of a preset is a text, not {repr(name)[:80]}.")
 
 
 def _replace(path: Path, text: str) -> None:
@@ -165,6 +176,8 @@ def _replace(path: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+        if path.exists():
+            shutil.copymode(path, made)
         os.replace(made, path)
     except BaseException:
         Path(made).unlink(missing_ok=True)

@@ -121,6 +121,11 @@ class Selecting(t.HasTraits):
         if failed:
             raise failed
 
+    @property
+    def inspected(self) -> Key | None:
+        """The feature under inspection, as (sae, id): both parts of one moment, whichever thread asks."""
+        return self._inspected
+
     def on_pin(self, keys: Iterable[Key]) -> None:
         """Hear from the view which features are pinned, each named by (sae, id).
 

@@ -218,7 +218,7 @@ class Session:
             try:
                 command()
             except BaseException as error:  # of an observer of the user's, told of the state
-                self._tell(_sentence(error))
+                self._tell(sentence(error))
         self._act()
         self.tracer = None
 
@@ -239,7 +239,7 @@ class Session:
             try:
                 action()
             except Exception as error:
-                self._tell(_sentence(error))
+                self._tell(sentence(error))
 
     @contextmanager
     def _pending_one(self, *, writing: bool = False) -> Generator[None]:
@@ -247,7 +247,7 @@ class Session:
         try:
             yield
         except BaseException as error:
-            self._error, self._cause = _sentence(error), error
+            self._error, self._cause = sentence(error), error
             self._tell(self._error)
         finally:
             with self._change:
@@ -271,7 +271,7 @@ class Session:
             except _Dropped:
                 return
             except Exception as error:
-                self._load_error = _sentence(error)
+                self._load_error = sentence(error)
                 raise
             if self._state != "closed":
                 swapped = self.tracer not in (None, tracer)
@@ -310,7 +310,7 @@ class _Dropped(BaseException):
     """Nobody waits for what is being loaded. No error, so that nothing on the way takes it for one."""
 
 
-def _sentence(error: BaseException) -> str:
+def sentence(error: BaseException) -> str:
     """Say to the user what went wrong; the whole traceback goes to the log."""
     _log.debug("in the worker", exc_info=error)
     written_for_users = isinstance(error, (ValueError, RuntimeError, ConnectionError)) and str(error)

@@ -18,6 +18,9 @@ _MOST_TOKENS = 200
 _FEATURES = 3
 _CELL = "text-align: left; vertical-align: top"
 
+KINDS = ("text/html", "image/png")
+"""What `bundle` gives, by MIME type."""
+
 Bundle: TypeAlias = "tuple[dict[str, Any], dict[str, Any]]"
 """What is displayed, by MIME type, and what is said of that."""
 
@@ -51,8 +54,9 @@ class Outputs:
 
         if getattr(get_ipython(), "kernel", None) is None or cells.told():
             raise NotImplementedError
-        self._ids.append(uuid.uuid4().hex)
-        self._publish(self._ids[-1], update=False)
+        made = uuid.uuid4().hex
+        self._ids.append(made)  # which a view that speaks up meanwhile takes out again
+        _publish(self._bundle(), made, update=False)
 
     def live(self) -> None:
         """Hear that there is a view."""
@@ -60,18 +64,20 @@ class Outputs:
 
     def refresh(self, trace: Trace) -> None:
         """Bring the outputs up to date with a run that has ended."""
-        now = (trace.key, len(trace))
+        now, ids = (trace.key, len(trace)), list(self._ids)
         if now != self._held:
             self._held = now
-            for id in self._ids:
-                self._publish(id, update=True)
+            if ids:
+                shown = self._bundle()
+                for id in ids:
+                    _publish(shown, id, update=True)
 
-    def _publish(self, id: str, *, update: bool) -> None:
-        from IPython import display
 
-        publish = cast("Any", display).publish_display_data
-        data, metadata = self._bundle()
-        publish(data, metadata, transient={"display_id": id}, update=update)
+def _publish(shown: Bundle, id: str, *, update: bool) -> None:
+    from IPython import display
+
+    publish = cast("Any", display).publish_display_data
+    publish(*shown, transient={"display_id": id}, update=update)
 
 
 def bundle(trace: Trace, **settings: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import threading
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Container, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +16,7 @@ from axon_widget.conversation import Conversation
 from axon_widget.export import STATIC, check, csv, page, to_csv, to_html
 from axon_widget.graph import Graph
 from axon_widget.labels import Label
+from axon_widget.labels.text import whole
 from axon_widget.naming import Naming
 from axon_widget.outbox import Outbox
 from axon_widget.presets import Presets
@@ -157,6 +158,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         self.outbox = Outbox()
         self._tree = Tree()
         self._writing = self._tree.newest
+        self._settled: dict[str, Any] | None = None  # while several settings become others as one
         super().__init__(device=device, **traits)
         self._read: tuple[str, tuple[SAEOrigin, ...]] | None = None  # the model and the SAEs that runs are of
         self._placing: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map}
@@ -165,7 +167,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         self._session = Session(self)
         self._naming = Naming(self._session, self._on_names)
         self._outputs = still.Outputs(lambda: self._repr_mimebundle_() or ({}, {}))
-        self._conversation = Conversation(self, self._session, self._tree, (*_SETTINGS, "reconstruct"))
+        self._conversation = Conversation(self, self._session, self._naming, self._tree, (*_SETTINGS, "reconstruct"))
         self.on_msg(self._on_message)
         superseded = cells.supersede(self._session)
         kept = [old.tracer for old in superseded]  # until this one has taken it over, if it is the same
@@ -232,7 +234,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         RuntimeError
             If the model is still writing, or the widget is closed.
         traitlets.TraitError
-            If a setting is out of its range.
+            If a setting is out of its range, or the prompt holds half of a character.
         TypeError
             If a setting is not known, or the prompt is no text.
         """
@@ -646,7 +648,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         return self._presets.all()
 
     def preset(self, name: str) -> None:
-        """Set what a recipe or a preset of your own holds; the very next token follows it.
+        """Set what a recipe or a preset of your own holds, as one change; the very next token follows it.
 
         Parameters
         ----------
@@ -658,8 +660,14 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         ValueError
             If there is none of this name, or the file of presets cannot be read.
         """
-        for setting, value in self._presets.find(name).items():
-            setattr(self, setting, value)
+        settings = self._presets.find(name)
+        with self._lock:
+            self._settled = self._mixture  # a token that is chosen meanwhile follows what was set before
+        try:
+            for setting, value in settings.items():
+                setattr(self, setting, value)
+        finally:
+            self._settled = None
 
     def save_preset(self, name: str) -> None:
         """Keep the settings as they are now, for all your notebooks, in place of an earlier preset of this name.
@@ -700,14 +708,22 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
             raise NotImplementedError  # there is no view: it is displayed as any other object
         self._outputs.display()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+    def _repr_mimebundle_(
+        self, include: Container[str] | None = None, exclude: Container[str] | None = None, **kwargs: Any
+    ) -> Any:
         """Give the live view, and for readers that run no widgets a picture and a table of tokens."""
         made = cast("Any", super())._repr_mimebundle_(**kwargs)
         if made is None:
             return None
+
+        def wanted(kind: str) -> bool:
+            return (not include or kind in include) and not (exclude and kind in exclude)
+
         data, metadata = made
-        ended = self.trace if self.trace.finish else Trace()
-        return data | still.bundle(ended, feature_k=self.feature_k), metadata
+        if any(map(wanted, still.KINDS)):
+            ended = self.trace if self.trace.finish else Trace()
+            data = data | still.bundle(ended, feature_k=self.feature_k)
+        return {kind: value for kind, value in data.items() if wanted(kind)}, metadata
 
     # Traits
 
@@ -718,6 +734,12 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         if isinstance(value, bool) or not low <= value <= high:  # also refuses NaN
             raise t.TraitError(f"{name}={value!r} cannot be used: give a number from {low} to {high}.")
         return value
+
+    @t.validate("prompt")
+    def _whole_prompt(self, proposal: Any) -> Any:
+        if whole(proposal.value) != proposal.value:
+            raise t.TraitError("prompt cannot be used: it holds half of a character, a lone surrogate. Take it out.")
+        return proposal.value
 
     @t.validate("seed")
     def _usable_seed(self, proposal: Any) -> Any:
@@ -751,7 +773,12 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
     def _sampling(self) -> Sampling:
         from axon_widget.engine.sampling import Sampling
 
-        return Sampling(**{name: getattr(self, name) for name in _SAMPLING})
+        with self._lock:
+            return Sampling(**self._mixture)
+
+    @property
+    def _mixture(self) -> dict[str, Any]:
+        return self._settled or {name: getattr(self, name) for name in _SAMPLING}
 
     def _steering(self) -> Steering:
         return steering.in_force([] if self.steering_muted else self.steering, self.reconstruct)
@@ -760,6 +787,8 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
 
     def on_state(self, state: State, detail: str) -> None:
         """Show the session's state."""
+        if state == "closed":
+            self.outbox.clear()  # somebody may hold this widget for long
         self.status = f"{state}: {detail}" if detail else state
 
     def on_loaded(self, tracer: Tracer) -> None:
@@ -768,6 +797,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         same = read in (None, self._read)
         if not same:
             self._clear()
+            self._conversation.forget()
             self.steering = []
         self._reread(same)
         self._naming.follow(tracer, self.branches)
@@ -817,7 +847,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
     def on_error(self, sentence: str) -> None:
         """Show what went wrong."""
         self.error = ""  # the same error again is told again
-        self.error = sentence
+        self.error = whole(sentence)
 
     def _begin(self, trace: Trace) -> Run:
         run = self._tree.begin(trace)

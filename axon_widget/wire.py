@@ -38,7 +38,7 @@ CHUNK = 100
 # The inspector asks for whole labels.
 _SIZES = ((48, 60, 60, 30), (32, 40, 40, 30), (20, 25, 20, 20), (12, 12, 12, 10), (0, 0, 6, 5))
 _FEWEST = 20  # features of each SAE that fit in any case
-_BESIDE = 12  # features that are watched, not shown
+_BESIDE = 12  # features that are watched, not shown, for which a frame has room
 _EDGES = 500  # the most that are sent of a whole graph
 _ROWS = 300  # features of a comparison
 _LABEL = 60  # characters of a label in a list
@@ -87,13 +87,15 @@ def frame(
     -------
     dict
         The frame, at most `BUDGET` bytes as JSON for each SAE: labels are shortened, and the weakest edges and, at
-        worst, features left out as needed.
+        worst, features left out as needed. All that are watched are told of: where these are very many, it is larger
+        by them.
     """
     shown = [f for f in strongest(step, feature_k) if f.activation >= threshold]
     keys = [(f.sae, f.id) for f in shown]
-    beside = [f for f in step.features if (f.sae, f.id) in watched and (f.sae, f.id) not in keys]
+    others = [f for f in step.features if (f.sae, f.id) in watched and (f.sae, f.id) not in keys]
+    beside = [[f.sae, f.id, _rounded(f.activation, 4)] for f in others]
     pairs = graph.pairs(keys)
-    saes = max(len(step.fits), 1)
+    most = BUDGET * max(len(step.fits), 1) + size(beside[_BESIDE:])
     made: Frame = {}
     for labels, edge_count, texts, steered in _SIZES:
         made = {
@@ -125,14 +127,14 @@ def frame(
             "ms": _rounded(step.milliseconds, 2),
         }
         if beside:
-            made["beside"] = [[f.sae, f.id, _rounded(f.activation, 4)] for f in beside[:_BESIDE]]
+            made["beside"] = beside
         if step.steered:
             made["steered"] = [
                 [s.sae, s.id, _rounded(s.before, 3), _rounded(s.after, 3)] for s in step.steered[:steered]
             ]
         if step.clean_logprob is not None:
             made["clean_logprob"] = _rounded(step.clean_logprob, 4)
-        if size(made) <= BUDGET * saes:
+        if size(made) <= most:
             return made
     return made if feature_k <= _FEWEST else frame(step, graph, run, _FEWEST, threshold, dense, watched)
 
@@ -288,7 +290,7 @@ def found(
         return [[sae, feature, clip(name, 2 * _LABEL)] for sae, feature, name in features]
 
     more = len(rows) > FOUND
-    answer = {"kind": "found", "text": text, "rows": told(rows[:FOUND]), "more": more}
+    answer = {"kind": "found", "text": whole(text), "rows": told(rows[:FOUND]), "more": more}
     return answer | {"token": clip(token, _TOKEN), "boosting": told(boosting)}
 
 
@@ -321,7 +323,7 @@ def catalog(text: str, entries: Iterable[CatalogEntry], total: int, cached: set[
         }
         for entry in entries
     ]
-    return {"kind": "catalog", "text": text, "total": total, "rows": rows}
+    return {"kind": "catalog", "text": whole(text), "total": total, "rows": rows}
 
 
 def snapshot(runs: list[Run]) -> Iterator[Message]:
@@ -462,8 +464,8 @@ def comparison(a: int, b: int, table: pd.DataFrame) -> Message:
     return {"kind": "comparison", "a": a, "b": b, "from": int(table.attrs["from"]), "rows": rows}
 
 
-def size(message: Message) -> int:
-    """Give the bytes a message takes as JSON."""
+def size(message: Message | list[Any]) -> int:
+    """Give the bytes a message, or a part of one, takes as JSON."""
     return len(json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode("utf-8"))
 
 

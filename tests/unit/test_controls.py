@@ -155,6 +155,48 @@ def test_generate_and_stop(widget, fake):
     assert (buttons["Generate"].disabled, buttons["Stop"].disabled, said(controls)) == (False, True, "idle")
 
 
+def test_what_is_shown_is_the_newest_whoever_shows_it(widget, fake):
+    """One that shows what was reads no more after another has shown what is."""
+    controls = widget.controls()
+    buttons = {button.description: button for button in parts(controls, ipywidgets.Button)}
+    generate, stop = buttons["Generate"], buttons["Stop"]
+    reached, go_on = threading.Event(), threading.Event()
+
+    def slow(_change):  # the front end takes its time with what the first thread shows
+        reached.set()
+        go_on.wait(10)
+
+    generate.observe(slow, "disabled")
+    threads = [threading.Thread(target=setattr, args=(widget, "status", word)) for word in ("running", "idle")]
+    threads[0].start()
+    assert reached.wait(10)
+    generate.unobserve(slow, "disabled")
+    threads[1].start()
+    threads[1].join(0.2)
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert (generate.disabled, stop.disabled, said(controls)) == (False, True, "idle")
+
+
+def test_a_preset_is_one_change_to_the_run_that_it_falls_into(widget, fake):
+    between = []
+    widget.observe(lambda _change: between.append(widget._sampling()), ["temperature", "top_k"])
+    before = widget._sampling()
+    widget.preset("anti-repetition")
+    assert between == [before] * 2
+    after = widget._sampling()
+    assert (after.temperature, after.top_k, after.repetition_penalty) == (0.9, 40, 1.3)
+
+    def refuse(_change):
+        raise RuntimeError("no")
+
+    widget.observe(refuse, "temperature")
+    with pytest.raises(RuntimeError):
+        widget.preset("greedy")
+    assert widget._sampling().temperature == 0  # what was set is in force
+
+
 def observers(widget):
     return sum(len(kinds.get("change", [])) for kinds in widget._trait_notifiers.values())
 

@@ -346,6 +346,60 @@ def test_a_search_for_a_token_finds_what_pushes_it(widget, text, token):
     assert (answer["text"], answer["token"], answer["boosting"]) == (text, token, pushing)
 
 
+def test_what_pushes_a_token_is_named_when_there_is_time_and_told_then(widget, fake):
+    asked = []
+
+    class Boosts:
+        def names_of(self, features):
+            asked.extend(features)
+            return [f"boosts {f}" for f in features]
+
+    for reader in fake.readers:
+        reader.labels.label = lambda feature: ""
+    fake.names._boosts = lambda sae: Boosts()
+    # While it writes, a search names nothing itself: the time that naming may take is used up.
+    widget._naming._next = math.inf
+    write(widget, fake, max_tokens=2)
+    message(widget, kind="search", text="w42")
+    fake.one()
+    until(lambda: sent(widget, "found"))
+    assert (sent(widget, "found")[0]["boosting"], asked) == ([[0, 42, ""], [1, 42, ""]], [])
+    fake.gate.set()
+    widget.wait(10)
+
+    def told():
+        return [row for labels in sent(widget, "labels") for row in labels["labels"] if row[1] == 42]
+
+    until(lambda: len(told()) == 2)
+    assert sorted(told()) == [[0, 42, "boosts 42"], [1, 42, "boosts 42"]]
+    # At rest it is named at once, and told once.
+    message(widget, kind="search", text="w43")
+    until(lambda: any(row[1] == 43 for labels in sent(widget, "labels") for row in labels["labels"]))
+    fake.names.renew()
+    settle(widget)
+    settle(widget)
+    assert len(told()) == 2
+    # Another model may have fewer features: what was found in the old one is forgotten.
+    widget._session.load(lambda _report: FakeTracer(layers=(1,), d_sae=30))
+    widget.wait(10)
+    widget.tracer.names.renew()
+    settle(widget)
+    settle(widget)
+    assert widget.error == ""
+
+
+def test_what_is_inspected_is_read_at_once_when_names_come_in(widget, fake):
+    message(widget, kind="select", sae=1, id=7)
+    # As in the middle of a change that another thread makes.
+    widget._assigned = ("selected_feature", None)
+    widget.selected_feature = None
+    widget.sent.clear()
+    fake.names.renew()
+    until(lambda: sent(widget, "feature"))
+    assert [(told["sae"], told["id"]) for told in sent(widget, "feature")] == [(1, 7)]
+    assert widget.error == ""
+
+
 def test_known_maxima_are_told_of_many_features_at_once(widget, fake):
     fake.readers[1].labels.get = lambda feature: None if feature == 8 else Label("x", max_activation=feature / 2)
     message(widget, kind="maxima", features=[[1, 7], [1, 8], [0, 7]])
@@ -498,10 +552,9 @@ def test_a_run_is_given_as_a_page_as_json_and_as_a_table(widget, tmp_path):
     widget.wait(10)
     for what in ("html", "json", "csv"):
         message(widget, kind="export", text=what, run=1)
-    settle(widget)
-    answers = sent(widget, "export")
-    assert [(answer["text"], answer["run"]) for answer in answers] == [("html", 1), ("json", 1), ("csv", 1)]
-    page, data, table = (answer["content"] for answer in answers)
+    until(lambda: len(sent(widget, "export")) == 3)
+    told = {(answer["text"], answer["run"]): answer["content"] for answer in sent(widget, "export")}
+    page, data, table = (told[what, 1] for what in ("html", "json", "csv"))
     first, newest = widget.branches
     assert Trace.from_json(data) == first != newest
     read = pd.read_csv(io.StringIO(table), keep_default_na=False)
@@ -529,16 +582,36 @@ def test_a_run_is_given_as_a_page_as_json_and_as_a_table(widget, tmp_path):
 def test_what_cannot_be_exported_is_said_where_it_was_asked(widget, asked, why):
     written(widget)
     message(widget, kind="export", **asked)
-    settle(widget)
+    until(lambda: sent(widget, "export"))
     [answer] = sent(widget, "export")
     assert why in answer["error"]
     assert (answer["text"], answer["run"], answer["content"]) == (asked["text"], asked["run"], "")
     assert widget.error == ""
 
 
+def test_an_export_that_takes_long_holds_up_no_token_and_one_that_fails_is_answered(widget, fake, monkeypatch):
+    held = threading.Event()
+
+    def export(trace, what):
+        assert held.wait(10)
+        raise OSError("no \ud800 there")
+
+    monkeypatch.setattr(widget, "export", export)
+    write(widget, fake, max_tokens=3)
+    message(widget, kind="export", text="html", run=widget._tree.newest.number)
+    fake.gate.set()
+    assert widget.wait(10).finish == "length"
+    settle(widget)
+    assert sent(widget, "export") == []
+    held.set()
+    until(lambda: sent(widget, "export"))
+    [answer] = sent(widget, "export")
+    assert (answer["error"], answer["content"], widget.error) == ("OSError: no ? there", "", "")
+
+
 def test_nothing_is_exported_before_anything_was_written(widget, tmp_path):
     message(widget, kind="export", text="html", run=0)
-    settle(widget)
+    until(lambda: sent(widget, "export"))
     assert "nothing to show yet" in sent(widget, "export")[0]["error"]
     for export in (widget.to_html, widget.to_json, widget.to_csv):
         with pytest.raises(ValueError, match="nothing to show yet"):

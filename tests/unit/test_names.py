@@ -454,7 +454,7 @@ def test_a_catalog_that_cannot_be_read_is_told(monkeypatch):
     monkeypatch.setattr(catalog, "search", lambda text, limit: 1 / 0)
     widget = widget_of(FakeTracer())
     message(widget, kind="catalog", text="")
-    until(lambda: widget.error == "division by zero")
+    until(lambda: widget.error == "ZeroDivisionError: division by zero")
     still_works(widget)
 
 

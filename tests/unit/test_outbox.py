@@ -1,8 +1,10 @@
 """What goes out is numbered without a gap, and can be had again."""
 
+import json
 import threading
 
 import pytest
+import traitlets
 
 from axon_widget import outbox
 from axon_widget.outbox import Outbox
@@ -89,8 +91,41 @@ def test_threads_cannot_mix_up_the_order(out):
     assert numbers(delivered) == list(range(1, 2001))
 
 
+def test_what_cannot_be_delivered_leaves_no_trace(out):
+    def deliver(message):
+        if "bad" in message.get("content", message.get("state")):
+            raise ValueError("cannot be sent")
+        delivered.append(message)
+
+    delivered = []
+    out.send(update(text="x"), deliver)
+    for message in (custom(kind="a", bad=1), update(text="y", bad=1, step={"run": 1})):
+        with pytest.raises(ValueError, match="cannot be sent"):
+            out.send(message, deliver)
+    out.send(custom(kind="b"), deliver)
+    assert numbers(delivered) == [1, 2]
+    missed = out.since(0)
+    assert (missed.messages, missed.traits, missed.last) == ([(2, {"kind": "b"})], ["text"], 2)
+
+
+def test_large_messages_are_kept_for_less_long_but_for_the_newest(out, monkeypatch):
+    monkeypatch.setattr(outbox, "BYTES", 1000)
+    for n, size in enumerate([270, 270, 270, 270, 5000], 1):
+        out.send(custom(kind="a", text="x" * size), lambda *_: None)
+        if n == 4:
+            assert out.since(0) is None
+            assert [number for number, _ in out.since(1).messages] == [2, 3, 4]
+    assert out.since(3) is None
+    assert [number for number, _ in out.since(4).messages] == [5]
+    out.send(custom(kind="a", text="x" * 900), lambda *_: None)
+    assert out.since(4) is None
+    out.send(custom(kind="a", text="x" * 900), lambda *_: None)
+    assert out.since(5) is None
+    assert out.since(6).last == 7
+
+
 class Comm:
-    """Holds what a widget sends."""
+    """Holds what a widget sends, which has to be what a kernel can send."""
 
     comm_id = "test"
 
@@ -101,6 +136,7 @@ class Comm:
         pass
 
     def send(self, data, buffers):
+        json.dumps(data, ensure_ascii=False).encode()
         self.sent.append(data)
 
     def close(self):
@@ -161,3 +197,29 @@ def test_a_view_that_missed_too_much_gets_the_whole(widget):
 def test_a_question_that_makes_no_sense_is_an_error(widget):
     widget._handle_custom_msg({"kind": "poll", "seen": None}, [])
     assert "seen=None" in widget.error
+
+
+def test_halves_of_characters_and_what_is_no_message_jam_nothing(widget):
+    start = widget.outbox.count
+    for kind in ("search", "token"):
+        widget._handle_custom_msg({"kind": kind, "text": "a\ud800"}, [])
+    settle(widget)
+    with pytest.raises(traitlets.TraitError, match="half of a character"):
+        widget.prompt = "a\ud800"
+    with pytest.raises(traitlets.TraitError, match="half of a character"):
+        widget.generate("a\ud800")
+    with pytest.raises(TypeError):
+        widget.send({"x": object()})
+    widget.on_error("no \ud800")
+    answer, _ = ask(widget, start)
+    told = [content for _, content in answer["messages"]]
+    assert [(content["kind"], content["text"]) for content in told] == [("found", "a?"), ("token", "a?")]
+    assert widget.error == "no ?"
+
+
+def test_a_closed_widget_holds_no_messages(widget):
+    widget.send({"kind": "export", "content": "x" * 1000})
+    widget._session.close(timeout=10)  # as where the cell that made it runs again
+    assert widget.status == "closed"
+    assert widget.outbox.since(0) is None
+    assert widget.outbox.since(widget.outbox.count - 1).messages == []

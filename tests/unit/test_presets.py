@@ -58,6 +58,25 @@ def test_what_cannot_be_a_name(presets, name):
     assert not presets.path.exists()
 
 
+@pytest.mark.parametrize("name", [5, None, ["greedy"], b"calm"])
+def test_a_name_is_a_text(presets, name):
+    for use in (presets.find, presets.delete, lambda name: presets.save(name, CALM)):
+        with pytest.raises(ValueError, match="name of a preset is a text, not"):
+            use(name)
+
+
+def test_a_link_stays_one_and_who_may_read_stays_so(presets, tmp_path):
+    kept = tmp_path / "dotfiles" / "mine.json"
+    presets.path.parent.mkdir(parents=True)
+    presets.path.symlink_to(kept)
+    presets.save("calm", CALM)
+    kept.chmod(0o644)
+    presets.save("more", CALM)
+    assert presets.path.is_symlink()
+    assert list(json.loads(kept.read_text())["presets"]) == ["calm", "more"] == list(presets.load())
+    assert kept.stat().st_mode & 0o777 == 0o644
+
+
 def test_an_unknown_name_is_told_what_there_is(presets):
     presets.save("calm", CALM)
     with pytest.raises(ValueError, match=r"no preset 'wild': there are anti-repetition, .*balanced, calm"):

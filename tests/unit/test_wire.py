@@ -180,6 +180,24 @@ def test_a_frame_says_what_the_step_says():
     }
 
 
+def test_all_that_are_watched_are_told_of_and_take_nothing_from_the_others():
+    graph = Graph()
+    for n in range(6):
+        graph.add(one := step(n, "a label " * 5, 90), 30)
+    watched = {(0, f.id) for f in one.features[20:]}
+    alone = wire.frame(one, graph, 1_000_000, 30, 0.01)
+    few = wire.frame(one, graph, 1_000_000, 30, 0.01, watched=set(list(watched)[:5]))
+    many = wire.frame(one, graph, 1_000_000, 30, 0.01, watched=watched)
+    shown = {(f["sae"], f["id"]) for f in many["features"]}
+    assert len(shown) == len(alone["features"]) == 30
+    assert {(sae, i): a for sae, i, a in many["beside"]} == {
+        (f.sae, f.id): round(f.activation, 4) for f in one.features if (f.sae, f.id) in watched - shown
+    }
+    assert len(many["beside"]) == 60
+    assert strict(few) <= wire.BUDGET
+    assert strict(many) <= wire.BUDGET + strict(many["beside"][12:])
+
+
 def test_only_the_strongest_above_the_threshold_are_shown():
     graph = Graph()
     one = step(features=60)
