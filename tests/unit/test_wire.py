@@ -111,17 +111,17 @@ def test_thirty_features_are_shown_though_some_are_dense_and_some_are_steered():
         assert len(frame["steered"]) == 5
 
 
-def test_a_frame_stays_small_however_many_features_are_watched():
+def test_a_frame_grows_by_nothing_but_the_features_that_are_watched():
     one = step(features=300, label=HOSTILE[4])
     graph = Graph()
     graph.add(one, 30)
     watched = {(f.sae, f.id) for f in one.features}
     frame = wire.frame(one, graph, 1, 30, 0.01, watched=watched)
-    assert strict(frame) <= 2800
     shown, told = {f["id"] for f in frame["features"]}, {i: activation for _, i, activation in frame["beside"]}
     assert len(shown) >= 20
     assert not shown & told.keys()
-    assert told.items() <= {f.id: round(f.activation, 4) for f in one.features}.items()
+    assert told == {f.id: round(f.activation, 4) for f in one.features if f.id not in shown}
+    assert strict(frame) <= 2800 + 20 * len(told)
 
 
 def test_edges_join_the_features_of_the_frame_however_many_are_asked_for():
