@@ -90,6 +90,8 @@ def film(view: View, path: Path) -> dict[str, Any]:
             const {duration} = video;
             video.currentTime = duration - 0.05;
             await heard("seeked");
+            // On a busy machine the picture comes a little after word of it.
+            for (let wait = 0; wait < 100 && colours() === 1; wait++) await new Promise(done => setTimeout(done, 50));
             return {duration, size: [canvas.width, canvas.height], colours: colours()};
         }""",
         base64.b64encode(path.read_bytes()).decode(),
