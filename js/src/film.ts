@@ -49,7 +49,8 @@ export async function film(
   const screen = el("canvas");
   const text = strip.getBoundingClientRect();
   const scale = Math.min(2, WIDEST / first.width);
-  const high = Math.round((text.height * first.width * scale) / Math.max(text.width, 1));
+  // A collapsed strip has no size.
+  const high = text.width > 0 ? Math.round((text.height * first.width * scale) / text.width) : 0;
   screen.width = 2 * Math.floor((first.width * scale) / 2);
   screen.height = 2 * Math.floor((first.height * scale + high) / 2);
   const context = screen.getContext("2d") as CanvasRenderingContext2D;
@@ -58,10 +59,13 @@ export async function film(
   let words: HTMLCanvasElement | null = null;
   let drawing = false;
   const write = async () => {
-    if (drawing) return;
+    if (drawing || !high) return;
     drawing = true;
-    words = await snapshot(root, strip, screen.width / text.width, () => null);
-    drawing = false;
+    try {
+      words = await snapshot(root, strip, screen.width / text.width, () => null);
+    } finally {
+      drawing = false;
+    }
   };
   const draw = () => {
     context.fillStyle = paper;
