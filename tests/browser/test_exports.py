@@ -180,6 +180,7 @@ def test_saving_while_it_writes_and_what_cannot_be_saved(bench: Notebook, tmp_pa
     # A film is made of a run that is written. It is broken off by a button, or by a hand on the text.
     assert view.part("save-video").is_disabled()
     assert "Once the model has stopped writing" in view.part("save-video").inner_text()
+    view.tokens(20)
     bench.execute("w.stop()\nw.wait()")
     view.status("idle")
     assert view.part("save-video").is_enabled()
@@ -188,7 +189,7 @@ def test_saving_while_it_writes_and_what_cannot_be_saved(bench: Notebook, tmp_pa
     view.part("save-cancel").click()
     view.until("root.querySelector('[data-axon=save-said]').textContent === 'Cancelled: nothing was saved.'")
     record(view)
-    view.token(2).click()
+    view.token(15).click()  # where the film is not yet
     view.until("root.querySelector('[data-axon=save-said]').textContent.includes('taken over by hand')")
 
     # What Python cannot give, and what the browser cannot make, is said.
