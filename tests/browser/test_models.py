@@ -184,7 +184,7 @@ def test_the_embedded_model_comes_in_place_of_another(view: View, bench: Noteboo
     view.shows(bench.python("w.trace.text"))
     # It is the one that is marked now, and choosing it again does nothing.
     find(view, "embedded")
-    assert "loaded" in view.part("models-row").first.inner_text()
+    view.until("root.querySelector('[data-axon=models-row]').textContent.includes('loaded')")
     shot("models-embedded", view)
     kept = bench.python("id(w.tracer)")
     bench.page.keyboard.press("Enter")

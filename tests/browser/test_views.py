@@ -184,13 +184,14 @@ def test_every_control_has_a_name(bench: Notebook) -> None:
         "feature_k",
         "activation_threshold",
     ]
-    assert sliders() == [*(f"slider-{name}" for name in settings), "edges-least"]
+    assert sliders() == [*(f"slider-{name}" for name in settings), "edges-least", "scrubber"]
     # With all that can be open: a steered feature, its reasons, branches and their comparison.
     feature = bench.python("w.trace[5].features[0].id")
     bench.execute(f"w.branch(20)\n_ = w.wait()\nw.steer({{{feature}: 0}})\nw.selected_feature = {feature}")
     view.part("steer-row").wait_for()
     view.part("feature-label").wait_for()
-    assert sliders() == [*(f"slider-{name}" for name in settings), "steer-row-slider", "edges-least", "steer-slider"]
+    among = ["steer-row-slider", "edges-least", "spark", "steer-slider", "scrubber"]
+    assert sliders() == [*(f"slider-{name}" for name in settings), *among]
     assert nameless() == []
     view.part("ask-why").click()
     view.part("why-row").first.wait_for()
