@@ -1,8 +1,8 @@
-"""Train the embedded autoencoder of one hook point with SAELens, on stories the model writes itself.
+"""Train autoencoders at several hook points of a shipped model at once, with SAELens.
 
-``python -m axon_widget.embedded.train`` samples stories, reads the residual stream at ``--hook`` on all of
-their tokens but the first, trains a BatchTopK autoencoder and saves it as the JumpReLU one that SAELens makes
-of it. Stopped with Ctrl-C it goes on where it was when it is started again with the same options.
+``python -m axon_widget.embedded.train --model stories15m`` trains a TopK autoencoder at every hook point of the
+model's recipe. The model reads each text once for all of them; nothing but the text is kept on disk. Stopped with
+Ctrl-C it goes on from where it was when it is started again with the same options.
 """
 
 from __future__ import annotations
@@ -12,119 +12,143 @@ import logging
 import shutil
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import safetensors.torch
 import torch
-from platformdirs import user_cache_path
-from sae_lens import BatchTopKTrainingSAE, BatchTopKTrainingSAEConfig
+from sae_lens import TopKTrainingSAE, TopKTrainingSAEConfig
 from sae_lens.config import SAETrainerConfig
 from sae_lens.saes.sae import SAEMetadata
-from sae_lens.training.sae_trainer import SAETrainer
+from sae_lens.training.mixing_buffer import multi_hook_concat_split_iter
+from sae_lens.training.multi_sae_trainer import MultiSAETrainer
 
-from axon_widget.embedded import MODEL_NAME, sae_dir
-from axon_widget.embedded.activations import collect, load_bridge
-from axon_widget.embedded.stories import stories
+from axon_widget.embedded.activations import BATCH, load_bridge, read
+from axon_widget.embedded.recipes import RECIPES, Recipe, arguments
 
 log = logging.getLogger(__name__)
 
-HOOK = "blocks.3.hook_resid_pre"
-BATCH = 1024
+SAMPLES = 1024  # activations in one training step
+CHUNK = 16  # forward passes whose activations go into the mixing buffer at once: each time it is copied
+MIXED = 131_072  # tokens in the mixing buffer
+CHECKPOINTS = 8
 
 
-def arguments(description: str | None) -> argparse.ArgumentParser:
-    """Return a parser with the options that every script about one autoencoder has."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--hook", default=HOOK, help="the hook point (%(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
-    parser.add_argument("--out", type=Path, help="the autoencoder's directory (beside this file)")
-    parser.add_argument(
-        "--work",
-        type=Path,
-        default=user_cache_path("axon-widget") / "training",
-        help="where sampled stories and checkpoints are kept (%(default)s)",
-    )
-    return parser
+def activations(
+    recipe: Recipe, bridge: Any, rows: torch.Tensor, seed: int, skip: int
+) -> Iterator[dict[str, torch.Tensor]]:
+    """Give the activations of all counted tokens at each hook point, pass after pass, in a new order in each.
 
-
-def shuffled(activations: torch.Tensor, seed: int, skip: int = 0) -> Iterator[torch.Tensor]:
-    """Give batches of activations in a new order in each pass, without the first ``skip`` activations."""
-    per_pass = len(activations) // BATCH
-    passes, start = divmod(skip // BATCH, per_pass)
+    Parameters
+    ----------
+    recipe
+        What is trained.
+    bridge
+        The model.
+    rows
+        Token ids, shape (rows, context).
+    seed
+        Seed of the order.
+    skip
+        So many activations were seen before: the rows that held them are left out.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    mask = recipe.counted(rows)
     while True:
-        order = torch.randperm(len(activations), generator=torch.Generator().manual_seed(seed + passes))
-        for number in range(start, per_pass):
-            yield activations[order[number * BATCH : (number + 1) * BATCH]].float()
-        passes, start = passes + 1, 0
+        order = torch.randperm(len(rows), generator=generator)
+        seen = mask[order].sum(1).cumsum(0)
+        start = int(torch.searchsorted(seen, skip, right=True)) if skip else 0
+        skip = max(0, skip - int(seen[-1]))
+        for at in range(start, len(rows), BATCH * CHUNK):
+            parts: list[dict[str, torch.Tensor]] = []
+            for chosen in order[at : at + BATCH * CHUNK].split(BATCH):
+                found = read(bridge, recipe.hooks, rows[chosen].long())
+                parts.append({hook: values[mask[chosen]] for hook, values in found.items()})
+            yield {hook: torch.cat([part[hook] for part in parts]).float() for hook in recipe.hooks}
 
 
 def command(options: argparse.Namespace) -> str:
     """Return the command that trains with these options."""
-    names = ("hook", "tokens", "samples", "width", "k", "lr", "seed")
-    given = " ".join(f"--{name} {getattr(options, name)}" for name in names)
-    return f"python -m axon_widget.embedded.train {given}{' --bf16' * options.bf16}"
+    return f"python -m axon_widget.embedded.train --model {options.model} --tokens {options.tokens}"
 
 
-def build_sae(options: argparse.Namespace, width_in: int, tokens: int) -> BatchTopKTrainingSAE:
-    """Build the untrained autoencoder, with all that is to be known of it in its metadata."""
+def build_sae(recipe: Recipe, hook: str, seed: int, options: argparse.Namespace, width_in: int) -> TopKTrainingSAE:
+    """Build an untrained autoencoder, with all that is to be known of it in its metadata."""
+    torch.manual_seed(seed)
     metadata = SAEMetadata(
-        model_name=MODEL_NAME,
-        hook_name=options.hook,
+        model_name=recipe.model.name,
+        hook_name=hook,
         hook_head_index=None,
         context_size=256,
-        prepend_bos=True,
+        prepend_bos=recipe.prepend_bos,
         model_from_pretrained_kwargs={},
-        dataset="the model's own stories",
-        training_tokens=tokens,
-        training_passes=round(options.samples / tokens, 2),
-        training_seed=options.seed,
-        training_k=options.k,
+        dataset=recipe.dataset,
+        training_tokens=options.tokens,
+        training_seed=seed,
         training_command=command(options),
     )
-    config = BatchTopKTrainingSAEConfig(
+    config = TopKTrainingSAEConfig(
         d_in=width_in,
-        d_sae=options.width,
-        k=options.k,
+        d_sae=recipe.width,
+        k=recipe.k,
         device=options.device,
         # The activations' scale differs from layer to layer; SAELens folds this factor into the weights.
         normalize_activations="expected_average_only_in",
         metadata=metadata,
     )
-    return BatchTopKTrainingSAE(config)
+    return TopKTrainingSAE(config)
 
 
-def train(options: argparse.Namespace, activations: torch.Tensor) -> BatchTopKTrainingSAE:
-    """Train on these activations, going on from the newest checkpoint of the same options if there is one."""
-    torch.manual_seed(options.seed)
-    name = f"{options.hook}-{options.width}-{options.k}-{options.seed}-{len(activations)}-{options.samples}"
-    checkpoints = options.work / "checkpoints" / name
-    sae = build_sae(options, activations.shape[1], len(activations))
+def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor) -> dict[str, TopKTrainingSAE]:
+    """Train on these rows, going on from the newest checkpoint of the same options if there is one.
+
+    Returns
+    -------
+    dict
+        The autoencoders by hook point, ``"<hook point>-seed<seed>"`` for all seeds but the first.
+    """
+    device = options.device
+    # bfloat16 is read two and a half times as fast on a CPU; its rounding is a hundred times smaller than the error.
+    bridge = load_bridge(recipe.directory(), device, torch.bfloat16)
+    of = [options.model, *recipe.hooks, options.tokens, *options.seeds]
+    checkpoints = options.work / "checkpoints" / "-".join(map(str, of))
+    hook_names = {
+        hook if seed == options.seeds[0] else f"{hook}-seed{seed}": (hook, seed)
+        for seed in options.seeds
+        for hook in recipe.hooks
+    }
+    saes = {
+        name: build_sae(recipe, hook, seed, options, bridge.cfg.d_model) for name, (hook, seed) in hook_names.items()
+    }
     config = SAETrainerConfig(
-        total_training_samples=options.samples,
-        train_batch_size_samples=BATCH,
-        lr=options.lr,
-        lr_end=options.lr,
+        total_training_samples=options.tokens,
+        train_batch_size_samples=SAMPLES,
+        lr=recipe.lr,
+        lr_end=recipe.lr,
         lr_warm_up_steps=200,
-        lr_decay_steps=options.samples // BATCH // 3,
+        lr_decay_steps=options.tokens // SAMPLES // 3,
         # A feature that has been silent for this many batches is helped by SAELens' auxiliary loss.
-        dead_feature_window=200,
+        dead_feature_window=400,
         feature_sampling_window=200,
         n_batches_for_norm_estimate=20,
-        n_checkpoints=4,
+        n_checkpoints=CHECKPOINTS,
         checkpoint_path=str(checkpoints),
-        device=options.device,
-        autocast=options.bf16,
+        device=device,
+        autocast=True,
     )
     saved = sorted(checkpoints.glob("[0-9]*"), key=lambda path: int(path.name))
-    if saved:
-        sae.load_weights_from_checkpoint(saved[-1])
     skip = int(saved[-1].name) if saved else 0
-    trainer: SAETrainer[Any, Any] = SAETrainer(config, sae, shuffled(activations, options.seed, skip))
+    torch.manual_seed(options.seeds[0])
+    source = activations(recipe, bridge, rows, options.seeds[0], skip)
+    mixed = multi_hook_concat_split_iter(MIXED, SAMPLES, source, list(recipe.hooks))
+    hooks = {name: hook for name, (hook, _) in hook_names.items()}
+    trainer = MultiSAETrainer(config, saes, hooks, mixed, save_checkpoint_fn=_forget_older)
     if saved:
-        trainer.load_trainer_state(saved[-1])
-        log.info("going on after %d samples", skip)
+        trainer.load_checkpoint(saved[-1])
+        trainer.checkpoint_thresholds = [at for at in trainer.checkpoint_thresholds if at > skip]
+        log.info("going on after %d tokens", skip)
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -136,12 +160,23 @@ def train(options: argparse.Namespace, activations: torch.Tensor) -> BatchTopKTr
         trainer.save_checkpoint(str(trainer.n_training_samples))
         raise SystemExit("stopped; the same command goes on from here") from None
     shutil.rmtree(checkpoints, ignore_errors=True)
-    return sae
+    return saes
 
 
-def save(sae: BatchTopKTrainingSAE, out: Path) -> None:
+def _forget_older(checkpoint_path: Path | None) -> None:
+    """Keep the newest checkpoint alone: one holds the optimizers' state of every autoencoder."""
+    if checkpoint_path is not None:
+        for other in checkpoint_path.parent.iterdir():
+            if other != checkpoint_path:
+                shutil.rmtree(other)
+
+
+def save(sae: TopKTrainingSAE, out: Path) -> None:
     """Save in SAELens' inference format, with weights in float16 (SAELens loads them as float32)."""
     sae.cfg.device = "cpu"
+    # TopK that ranks by activation x decoder norm is the same as TopK with decoder vectors of norm 1.
+    sae.fold_W_dec_norm()
+    sae.cfg.rescale_acts_by_decoder_norm = False
     weights, _ = sae.save_inference_model(out)
     half: dict[str, Any] = {name: value.cpu().half() for name, value in safetensors.torch.load_file(weights).items()}
     safetensors.torch.save_file(half, weights)
@@ -151,18 +186,20 @@ def save(sae: BatchTopKTrainingSAE, out: Path) -> None:
 def main() -> None:
     """Run the training from the command line."""
     parser = arguments(__doc__)
-    parser.add_argument("--tokens", type=int, default=2_000_000, help="tokens to sample (%(default)s)")
-    parser.add_argument("--samples", type=int, default=8_000_000, help="activations to train on (%(default)s)")
-    parser.add_argument("--width", type=int, default=2304, help="number of features (%(default)s)")
-    parser.add_argument("--k", type=int, default=30, help="features active on average (%(default)s)")
-    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate (%(default)s)")
-    parser.add_argument("--bf16", action="store_true", help="multiply in bfloat16 (weights stay float32)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of stories and weights (%(default)s)")
+    parser.add_argument("--tokens", type=int, help="tokens to train on (default: the recipe's)")
+    parser.add_argument("--hooks", nargs="+", help="train only at these hook points, such as two at a time")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="train each again from these seeds (0)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    written = stories(options.work, "train", options.seed, options.tokens, options.device)
-    activations = collect(load_bridge(options.device), options.hook, written)
-    save(train(options, activations), options.out or sae_dir(options.hook))
+    recipe = RECIPES[options.model]
+    recipe = replace(recipe, hooks=tuple(options.hooks or recipe.hooks))
+    options.tokens = options.tokens or recipe.tokens
+    rows = recipe.rows(options.work, "train", 0, options.tokens, options.device)
+    out: Path = options.out or recipe.model.saes
+    for name, sae in train(recipe, options, rows).items():
+        hook, _, seed = name.partition("-seed")
+        # Further seeds tell how many features are found again; they are no part of the package.
+        save(sae, out / hook if not seed else options.work / f"{options.model}-seed{seed}" / hook)
 
 
 if __name__ == "__main__":

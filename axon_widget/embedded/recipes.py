@@ -1,0 +1,78 @@
+"""What the autoencoders of each shipped model are trained on, and how."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from platformdirs import user_cache_path
+
+from axon_widget.embedded import MODEL_DIR, SMOLLM2, STORIES, ShippedModel, english, stories
+
+Rows = Callable[[Path, str, int, int, str], torch.Tensor]
+"""Gives token ids, shape (rows, context), for a working folder, split, seed, number of counted tokens and device."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the autoencoders of one model are made."""
+
+    model: ShippedModel
+    directory: Callable[[], Path]
+    hooks: tuple[str, ...]
+    rows: Rows
+    counted: Callable[[torch.Tensor], torch.Tensor]
+    dataset: str
+    prepend_bos: bool
+    width: int
+    k: int
+    lr: float
+    tokens: int
+
+
+RECIPES = {
+    "stories15m": Recipe(
+        model=STORIES,
+        directory=lambda: MODEL_DIR,
+        hooks=(*(f"blocks.{layer}.hook_resid_pre" for layer in range(6)), "blocks.5.hook_resid_post"),
+        rows=stories.stories,
+        counted=stories.counted,
+        dataset="the model's own stories",
+        prepend_bos=True,
+        width=3072,
+        k=32,
+        lr=2e-3,
+        tokens=10_000_000,
+    ),
+    "smollm2-135m": Recipe(
+        model=SMOLLM2,
+        directory=lambda: Path("/tmp/smol/hf"),
+        hooks=("blocks.9.hook_resid_pre", "blocks.15.hook_resid_pre", "blocks.21.hook_resid_pre"),
+        rows=english.rows,
+        counted=english.counted,
+        dataset="enwik8 (English Wikipedia, 2006) without markup, and books of Project Gutenberg",
+        prepend_bos=False,
+        width=4608,
+        k=64,
+        lr=2e-3,
+        tokens=4_000_000,
+    ),
+}
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that every script about a model's autoencoders has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--model", choices=RECIPES, default="stories15m", help="the model (%(default)s)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (%(default)s)")
+    parser.add_argument("--out", type=Path, help="the folder of the autoencoders' folders (in the package)")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        default=user_cache_path("axon-widget") / "training",
+        help="where texts and checkpoints are kept (%(default)s)",
+    )
+    return parser
