@@ -29,9 +29,7 @@ class ShippedModel:
 MODEL_NAME = "stories15M"
 MODEL_DIR = _HERE / "stories15m"
 STORIES = ShippedModel(MODEL_NAME, "embedded", _HERE / "stories15m-saes", "blocks.3.hook_resid_pre")
-SMOLLM2 = ShippedModel(
-    "SmolLM2-135M-Instruct", "smollm2-135m", _HERE / "smollm2-135m-saes", "blocks.15.hook_resid_pre"
-)
+SMOLLM2 = ShippedModel("SmolLM2-135M-Instruct", "smollm2-135m", _HERE / "smollm2-135m-saes", "blocks.15.hook_resid_pre")
 SHIPPED = (STORIES, SMOLLM2)
 SAES_DIR = STORIES.saes
 
