@@ -95,12 +95,16 @@ def plain(markup: str) -> str:
     text = html.unescape(markup)
     text = _FILES.sub("", _TABLES.sub("", text))
     parsed: Any = mwparserfromhell.parse(text, skip_style_tags=True)
-    for tag in parsed.filter_tags(matches=lambda tag: str(tag.tag) in {"ref", "math", "gallery", "table", "pre"}):
+    for tag in parsed.filter_tags(matches=_holds_no_prose):
         if parsed.contains(tag):  # not within one that is gone
             parsed.remove(tag)
     stripped = html.unescape(str(parsed.strip_code(normalize=True, collapse=True))).replace("'''", "").replace("''", "")
     paragraphs = (_SPACES.sub(" ", line).strip() for line in stripped.split("\n"))
     return "\n\n".join(line for line in paragraphs if len(line) >= SHORTEST and line[0] not in "*#|:;={!")
+
+
+def _holds_no_prose(tag: Any) -> bool:
+    return str(tag.tag) in {"ref", "math", "gallery", "table", "pre"}
 
 
 def articles(file: Path, held_out: bool, rng: random.Random) -> Iterator[str]:

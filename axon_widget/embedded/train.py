@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -63,7 +63,8 @@ def activations(
         skip = max(0, skip - int(seen[-1]))
         for at in range(start, len(rows), BATCH * CHUNK):
             parts: list[dict[str, torch.Tensor]] = []
-            for chosen in order[at : at + BATCH * CHUNK].split(BATCH):
+            for first in range(at, min(at + BATCH * CHUNK, len(rows)), BATCH):
+                chosen = order[first : first + BATCH]
                 found = read(bridge, recipe.hooks, rows[chosen].long())
                 parts.append({hook: values[mask[chosen]] for hook, values in found.items()})
             yield {hook: torch.cat([part[hook] for part in parts]).float() for hook in recipe.hooks}
@@ -144,7 +145,7 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor) -> di
     source = activations(recipe, bridge, rows, options.seeds[0], skip)
     mixed = multi_hook_concat_split_iter(MIXED, SAMPLES, source, list(recipe.hooks))
     hooks = {name: hook for name, (hook, _) in hook_names.items()}
-    trainer = MultiSAETrainer(config, saes, hooks, mixed, save_checkpoint_fn=_forget_older)
+    trainer = MultiSAETrainer(config, cast("dict[str, Any]", saes), hooks, mixed, save_checkpoint_fn=_forget_older)
     if saved:
         trainer.load_checkpoint(saved[-1])
         trainer.checkpoint_thresholds = [at for at in trainer.checkpoint_thresholds if at > skip]
