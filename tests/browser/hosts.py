@@ -55,7 +55,8 @@ class Host:
     path
         The document's place in the host.
     run
-        What to click, and the keys that run its cell then, where that is not done at once.
+        The button that runs its cell, as it is once a kernel is there to do so, where that is not done at once: a press
+        before is lost.
     strangers
         The beginnings of the addresses elsewhere that it asks for by itself.
     """
@@ -63,7 +64,7 @@ class Host:
     command: tuple[str, ...]
     document: str = "shown.ipynb"
     path: str = "/"
-    run: tuple[str, str] | None = None
+    run: str | None = None
     strangers: tuple[str, ...] = ()
 
 
@@ -74,7 +75,8 @@ HOSTS = {
             *("--ServerApp.port_retries=0", "--IdentityProvider.token="),
         ),
         path="/notebooks/shown.ipynb",
-        run=(".jp-Notebook .jp-Cell", "Shift+Enter"),
+        # Beside its menus it says what the kernel is about; then it says nothing.
+        run="body:has(.jp-NotebookKernelStatus-fade:empty) [data-command='notebook:run-cell-and-select-next']",
     ),
     "voila": Host(
         ("voila", "{document}", "--no-browser", "--Voila.ip=127.0.0.1", "--port={port}"),
@@ -86,7 +88,7 @@ HOSTS = {
             *("--host=127.0.0.1", "--port={port}"),
         ),
         document="shown.py",
-        run=(".cm-content", "Control+Enter"),
+        run="[data-testid=run-button].mo-button.yellow",  # yellow where there is something to run
     ),
     "marimo run": Host(
         ("marimo", "run", "{document}", "--headless", "--no-token", "--host=127.0.0.1", "--port={port}"),

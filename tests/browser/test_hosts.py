@@ -28,9 +28,7 @@ def test_it_works_in(name: str, browser: Browser, tmp_path: Path) -> None:
     with serve(host, tmp_path) as address, opened(browser, watch, reduced_motion="reduce") as page:
         page.goto(address)
         if host.run:
-            place, keys = host.run
-            page.locator(place).first.click()
-            page.keyboard.press(keys)
+            page.locator(host.run).click()
         view = View(page, page.locator(".axon-widget"))
         view.root.wait_for()
         view.status("idle")
