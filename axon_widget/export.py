@@ -154,21 +154,7 @@ def page(trace: Trace, tracer: Tracer | None = None, **settings: Any) -> str:
 
 
 def to_html(trace: Trace, path: str | Path, tracer: Tracer | None = None, **settings: Any) -> Path:
-    """Write a trace as one self-contained page.
-
-    Parameters
-    ----------
-    trace
-        The run.
-    path
-        The file.
-    tracer, **settings
-        As `replay_data` takes them.
-
-    Returns
-    -------
-    pathlib.Path
-        The file.
+    """Write a trace as the page that `page` gives, and give the file.
 
     Raises
     ------
@@ -177,32 +163,7 @@ def to_html(trace: Trace, path: str | Path, tracer: Tracer | None = None, **sett
     OSError
         If the file cannot be written.
     """
-    return _write(page(trace, tracer, **settings), path)
-
-
-def to_csv(trace: Trace, path: str | Path) -> Path:
-    """Write a trace as a table, a row for each feature on each token.
-
-    Parameters
-    ----------
-    trace
-        The run.
-    path
-        The file.
-
-    Returns
-    -------
-    pathlib.Path
-        The file.
-
-    Raises
-    ------
-    ValueError
-        If the trace is empty.
-    OSError
-        If the file cannot be written.
-    """
-    return _write(csv(trace), path)
+    return write(page(trace, tracer, **settings), path)
 
 
 def csv(trace: Trace) -> str:
@@ -233,7 +194,8 @@ def check(trace: Trace) -> None:
         raise ValueError("There is nothing to show yet: the trace is empty. Run a prompt first.")
 
 
-def _write(text: str, path: str | Path) -> Path:
+def write(text: str, path: str | Path) -> Path:
+    """Write an export to a file, and give the file."""
     # Lone surrogates, which a label from elsewhere may hold, have no UTF-8. And a CSV's line ends are its own.
     Path(path).write_text(text, encoding="utf-8", errors="replace", newline="")
     return Path(path)

@@ -54,21 +54,7 @@ class _Node(NamedTuple):
 
 
 def to_image(trace: Trace, path: str | Path, *, feature_k: int = 15) -> Path:
-    """Draw a trace's graph into a file.
-
-    Parameters
-    ----------
-    trace
-        The run.
-    path
-        The file; its ending tells what it becomes: .png, .svg or .pdf.
-    feature_k
-        Show at most so many features of a token.
-
-    Returns
-    -------
-    pathlib.Path
-        The file.
+    """Draw a trace's graph, at most `feature_k` features of a token, as the file's ending says; give the file.
 
     Raises
     ------

@@ -13,32 +13,28 @@ import traitlets as t
 
 from axon_widget import cells, steering, still, wire
 from axon_widget.conversation import Conversation
-from axon_widget.export import STATIC, check, csv, page, to_csv, to_html
+from axon_widget.export import STATIC
 from axon_widget.graph import Graph
 from axon_widget.labels import Label
 from axon_widget.labels.text import whole
 from axon_widget.naming import Naming
 from axon_widget.outbox import Outbox
-from axon_widget.presets import Presets
 from axon_widget.runs import Run, Tree
+from axon_widget.saving import Saving
 from axon_widget.selection import Selecting
 from axon_widget.session import Begin, Session, State
+from axon_widget.settings import SETTINGS, HasSettings
 from axon_widget.trace import Feature, SAEOrigin, Steering, TokenStep, Trace
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from axon_widget.controls import Controls
-    from axon_widget.engine.sampling import Sampling
     from axon_widget.engine.tracer import Tracer
 
 EXAMPLES = {"stories15M": "Once upon a time, there was a little"}
 """A first prompt by model; others get `EXAMPLE`."""
 EXAMPLE = "The capital of France is"
-
-_SAMPLING = ("temperature", "top_k", "top_p", "repetition_penalty", "max_tokens")
-_RANGED = (*_SAMPLING, "feature_k", "activation_threshold")
-_SETTINGS = (*_RANGED, "seed")
 
 
 def _asset(name: str) -> str:
@@ -53,7 +49,7 @@ def _sent_so_far(_value: int, widget: AxonWidget) -> int:
     return widget.outbox.count
 
 
-class AxonWidget(Selecting, anywidget.AnyWidget):
+class AxonWidget(Selecting, HasSettings, Saving, anywidget.AnyWidget):
     """A language model whose features show, token by token, as a live 3D graph in the notebook.
 
     The model loads and writes in a background thread: everything here returns at once, and `wait` waits. Traits
@@ -116,14 +112,6 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
     _css = _asset("widget.css")
 
     prompt = t.Unicode().tag(sync=True)
-    temperature = t.Float(0.8).tag(sync=True, range=(0.0, 2.0))
-    top_k = t.Int(50).tag(sync=True, range=(0, 200))
-    top_p = t.Float(0.9).tag(sync=True, range=(0.05, 1.0))
-    repetition_penalty = t.Float(1.1).tag(sync=True, range=(1.0, 2.0))
-    max_tokens = t.Int(40).tag(sync=True, range=(1, 500))
-    feature_k = t.Int(15).tag(sync=True, range=(5, 30))
-    activation_threshold = t.Float(0.1).tag(sync=True, range=(0.01, 1.0))
-    seed = t.Int(None, allow_none=True).tag(sync=True)
     status = t.Unicode("loading").tag(sync=True)
     device = t.Unicode("auto").tag(sync=True)
     error = t.Unicode().tag(sync=True)
@@ -158,7 +146,6 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         self.outbox = Outbox()
         self._tree = Tree()
         self._writing = self._tree.newest
-        self._settled: dict[str, Any] | None = None  # while several settings become others as one
         super().__init__(device=device, **traits)
         self._read: tuple[str, tuple[SAEOrigin, ...]] | None = None  # the model and the SAEs that runs are of
         self._placing: dict[str, Any] = {"device": device, "dtype": dtype, "device_map": device_map}
@@ -167,7 +154,7 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         self._session = Session(self)
         self._naming = Naming(self._session, self._on_names)
         self._outputs = still.Outputs(lambda: self._repr_mimebundle_() or ({}, {}))
-        self._conversation = Conversation(self, self._session, self._naming, self._tree, (*_SETTINGS, "reconstruct"))
+        self._conversation = Conversation(self, self._session, self._naming, self._tree, (*SETTINGS, "reconstruct"))
         self.on_msg(self._on_message)
         superseded = cells.supersede(self._session)
         kept = [old.tracer for old in superseded]  # until this one has taken it over, if it is the same
@@ -303,9 +290,9 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         self._generate(begin, lambda: None, settings)
 
     def _generate(self, begin: Begin, accepted: Callable[[], None], settings: Mapping[str, Any]) -> None:
-        unknown = sorted(set(settings) - set(_SETTINGS))
+        unknown = sorted(set(settings) - set(SETTINGS))
         if unknown:
-            raise TypeError(f"There is no setting {', '.join(unknown)}: there are {', '.join(_SETTINGS)}.")
+            raise TypeError(f"There is no setting {', '.join(unknown)}: there are {', '.join(SETTINGS)}.")
 
         def prepare() -> None:
             for name, value in settings.items():
@@ -494,134 +481,6 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         """End the steering of all features."""
         self.steering = []
 
-    def to_html(self, path: str | Path, *, trace: Trace | None = None) -> Path:
-        """Write a run as one self-contained page: the same view, no kernel, no network.
-
-        Parameters
-        ----------
-        path
-            The file.
-        trace
-            The run, one of `branches`; left out, the newest.
-
-        Returns
-        -------
-        pathlib.Path
-            The file.
-
-        Raises
-        ------
-        ValueError
-            If nothing was written yet.
-        """
-        return to_html(self._or_newest(trace), path, self.tracer, **self._shown)
-
-    def to_image(self, path: str | Path, *, trace: Trace | None = None) -> Path:
-        """Draw the graph of a run into a file. No browser is needed.
-
-        Parameters
-        ----------
-        path
-            The file; its ending tells what it becomes: .png, .svg or .pdf.
-        trace
-            The run, one of `branches`; left out, the newest.
-
-        Returns
-        -------
-        pathlib.Path
-            The file.
-
-        Raises
-        ------
-        ValueError
-            If nothing was written yet, or the file's ending is another.
-        """
-        from axon_widget.picture import to_image
-
-        return to_image(self._or_newest(trace), path, feature_k=self.feature_k)
-
-    def to_json(self, path: str | Path, *, trace: Trace | None = None) -> Path:
-        """Write a run as JSON, which `Trace.from_json` reads.
-
-        Parameters
-        ----------
-        path
-            The file.
-        trace
-            The run, one of `branches`; left out, the newest.
-
-        Returns
-        -------
-        pathlib.Path
-            The file.
-
-        Raises
-        ------
-        ValueError
-            If nothing was written yet.
-        """
-        chosen = self._or_newest(trace)
-        check(chosen)
-        return chosen.to_json(path)
-
-    def to_csv(self, path: str | Path, *, trace: Trace | None = None) -> Path:
-        """Write a run as a table, a row for each feature on each token.
-
-        Parameters
-        ----------
-        path
-            The file.
-        trace
-            The run, one of `branches`; left out, the newest.
-
-        Returns
-        -------
-        pathlib.Path
-            The file.
-
-        Raises
-        ------
-        ValueError
-            If nothing was written yet.
-        """
-        return to_csv(self._or_newest(trace), path)
-
-    def _or_newest(self, trace: Trace | None) -> Trace:
-        return self.trace if trace is None else trace
-
-    def export(self, trace: Trace, what: str) -> str:
-        """Give a run as the view saves it.
-
-        Parameters
-        ----------
-        trace
-            The run.
-        what
-            "html", "json" or "csv".
-
-        Returns
-        -------
-        str
-            The file's content.
-
-        Raises
-        ------
-        ValueError
-            If nothing was written yet, or this is not known.
-        """
-        check(trace)
-        if what == "html":
-            return page(trace, self.tracer, **self._shown)
-        if what == "json":
-            return trace.to_json()
-        if what == "csv":
-            return csv(trace)
-        raise ValueError(f"There is no export {what!r}: there are html, json and csv.")
-
-    @property
-    def _shown(self) -> dict[str, Any]:
-        return {"feature_k": self.feature_k, "activation_threshold": self.activation_threshold}
-
     def controls(self, *settings: str) -> Controls:
         """Give sliders for the settings, linked both ways, recipes and presets, to put in any cell.
 
@@ -641,67 +500,6 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
         from axon_widget.controls import Controls
 
         return Controls(self, settings)
-
-    @property
-    def presets(self) -> dict[str, dict[str, float]]:
-        """The settings that `preset` knows, by name: the recipes, then your own."""
-        return self._presets.all()
-
-    def preset(self, name: str) -> None:
-        """Set what a recipe or a preset of your own holds, as one change; the very next token follows it.
-
-        Parameters
-        ----------
-        name
-            One of `presets`.
-
-        Raises
-        ------
-        ValueError
-            If there is none of this name, or the file of presets cannot be read.
-        """
-        settings = self._presets.find(name)
-        with self._lock:
-            self._settled = self._mixture  # a token that is chosen meanwhile follows what was set before
-        try:
-            for setting, value in settings.items():
-                setattr(self, setting, value)
-        finally:
-            self._settled = None
-
-    def save_preset(self, name: str) -> None:
-        """Keep the settings as they are now, for all your notebooks, in place of an earlier preset of this name.
-
-        Parameters
-        ----------
-        name
-            What to call them; no recipe's name.
-
-        Raises
-        ------
-        ValueError
-            If this cannot be a name, or the file of presets cannot be read or written.
-        """
-        self._presets.save(name, {setting: getattr(self, setting) for setting in _RANGED})
-
-    def delete_preset(self, name: str) -> None:
-        """Forget a preset of your own.
-
-        Parameters
-        ----------
-        name
-            The name that it was kept under.
-
-        Raises
-        ------
-        ValueError
-            If there is none of this name, or the file of presets cannot be read or written.
-        """
-        self._presets.delete(name)
-
-    @property
-    def _presets(self) -> Presets:
-        return Presets({name: self.traits()[name].metadata["range"] for name in _RANGED})
 
     def _ipython_display_(self, **_: Any) -> None:
         if self._session.state == "closed":
@@ -727,26 +525,10 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
 
     # Traits
 
-    @t.validate(*_RANGED)
-    def _within_range(self, proposal: Any) -> Any:
-        name, value = proposal.trait.name, proposal.value
-        low, high = proposal.trait.metadata["range"]
-        if isinstance(value, bool) or not low <= value <= high:  # also refuses NaN
-            raise t.TraitError(f"{name}={value!r} cannot be used: give a number from {low} to {high}.")
-        return value
-
     @t.validate("prompt")
     def _whole_prompt(self, proposal: Any) -> Any:
         if whole(proposal.value) != proposal.value:
             raise t.TraitError("prompt cannot be used: it holds half of a character, a lone surrogate. Take it out.")
-        return proposal.value
-
-    @t.validate("seed")
-    def _usable_seed(self, proposal: Any) -> Any:
-        if proposal.value is not None and (isinstance(proposal.value, bool) or not 0 <= proposal.value < 2**63):
-            raise t.TraitError(
-                f"seed={proposal.value} cannot be used: give a whole number from 0 to 2**63 - 1, or None."
-            )
         return proposal.value
 
     @t.validate("steering")
@@ -769,16 +551,6 @@ class AxonWidget(Selecting, anywidget.AnyWidget):
     def _send(self, msg: wire.Message, buffers: Any = None) -> None:
         deliver: Any = super()._send  # pyright: ignore[reportUnknownVariableType]
         self.outbox.send(msg, lambda numbered: deliver(numbered, buffers))
-
-    def _sampling(self) -> Sampling:
-        from axon_widget.engine.sampling import Sampling
-
-        with self._lock:
-            return Sampling(**self._mixture)
-
-    @property
-    def _mixture(self) -> dict[str, Any]:
-        return self._settled or {name: getattr(self, name) for name in _SAMPLING}
 
     def _steering(self) -> Steering:
         return steering.in_force([] if self.steering_muted else self.steering, self.reconstruct)
