@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { pickable, showToken } from "./dom";
+import { pickable, short, showToken } from "./dom";
 
 describe("a token in a sentence", () => {
   it.each([
@@ -19,6 +19,20 @@ describe("a token in a sentence", () => {
 
   it("is cut where there is less room", () => {
     expect(showToken(" abcdef", 4)).toBe("·ab…");
+  });
+});
+
+describe("a number", () => {
+  it.each([
+    [0, "0"],
+    [-0, "0"],
+    [0.00012, "1.2e-4"],
+    [-0.012, "-0.012"],
+    [0.5, "0.50"],
+    [12.34, "12.3"],
+    [123.4, "123"],
+  ])("%d has the digits that carry meaning: %s", (value, shown) => {
+    expect(short(value)).toBe(shown);
   });
 });
 

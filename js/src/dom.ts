@@ -108,7 +108,8 @@ export function showToken(token: string, most = 60): string {
 /** Activations and ratios in as many digits as carry meaning. */
 export function short(value: number): string {
   const size = Math.abs(value);
-  if (size !== 0 && size < 0.001) return value.toExponential(1);
+  if (size === 0) return "0";
+  if (size < 0.001) return value.toExponential(1);
   return value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 0.1 ? 2 : 3);
 }
 
