@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from pathlib import Path
 from queue import Empty
 from typing import Any, TypeVar
 
+import nbformat
 from jupyter_client.manager import KernelManager
 
 ROOT = Path(__file__).parents[2]
@@ -240,3 +243,16 @@ def start(folder: Path, *instead: Path) -> Iterator[FrontEnd]:
             yield front_end
         finally:
             front_end.close()
+
+
+def run_notebook(name: str, folder: Path) -> tuple[str, list[Any]]:
+    """Run a notebook of this repository as a reader without a browser does, into a folder. Give what that prints, and
+    the code cells, of which none may have failed or warned.
+    """
+    command = [sys.executable, "-m", "notebooks.run", str(ROOT / "notebooks" / name), str(folder)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert run.returncode == 0, run.stderr
+    cells = [cell for cell in nbformat.read(folder / name, as_version=4).cells if cell.cell_type == "code"]
+    outputs = [output for cell in cells for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    return run.stdout, cells

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-import nbformat
-
-from tests.kernel.front_end import ROOT, FrontEnd
+from tests.kernel.front_end import FrontEnd, run_notebook
 
 WIDGET = "w = AxonWidget(tracer=FakeTracer(pace=0.02), max_tokens=500)"
 HELD = (
@@ -78,20 +74,8 @@ def test_a_cell_that_runs_again_and_again_leaves_nothing_behind(kernel: FrontEnd
 
 
 def test_the_sliders_notebook(tmp_path: Path) -> None:
-    notebook = ROOT / "notebooks" / "sliders.ipynb"
-    run = subprocess.run(
-        [sys.executable, "-m", "notebooks.run", str(notebook), str(tmp_path)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    done = nbformat.read(tmp_path / "sliders.ipynb", as_version=4)
-    outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
-    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    _, cells = run_notebook("sliders.ipynb", tmp_path)
     # The notebook's own assertion compares the trace with what its hand did; here, that it is still there.
-    [moved] = [cell for cell in done.cells if "assert" in cell.source]
+    [moved] = [cell for cell in cells if "assert" in cell.source]
     assert "trace.changes" in moved.source
     assert "temperature 1.4 from token" in "".join(output.get("text", "") for output in moved.outputs)
