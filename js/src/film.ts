@@ -57,15 +57,21 @@ export async function film(
   const paper = getComputedStyle(root).backgroundColor;
 
   let words: HTMLCanvasElement | null = null;
-  let drawing = false;
-  const write = async () => {
-    if (drawing || !high) return;
-    drawing = true;
-    try {
+  let drawing: Promise<void> | null = null;
+  let stale = false;
+  const rewrite = async () => {
+    while (stale) {
+      stale = false;
       words = await snapshot(root, strip, screen.width / text.width, () => null);
-    } finally {
-      drawing = false;
     }
+  };
+  /** Draws the text as it is now or, while an older one is drawn, once that is done. */
+  const write = async () => {
+    stale = high > 0;
+    drawing ??= rewrite().finally(() => {
+      drawing = null;
+    });
+    await drawing;
   };
   const draw = () => {
     context.fillStyle = paper;
@@ -85,48 +91,62 @@ export async function film(
   recorder.addEventListener("dataavailable", ({ data }) => parts.push(data));
   const stopped = new Promise((done) => recorder.addEventListener("stop", done, { once: true }));
   const offs: (() => void)[] = [];
-  let failed = "";
-  const played = new Promise<void>((done) => {
-    const end = (why: string) => {
-      failed = why;
-      done();
-    };
+  let taken = false;
+  let over = false;
+  const played = new Promise<void>((done, fail) => {
+    const end = (why: string) => fail(new Error(`${why}, so the video was not finished.`));
+    // The view shows a token at its next frame.
+    const follow = (then = () => {}) => requestAnimationFrame(() => write().then(then, fail));
     offs.push(
       player.onChange((what) => {
-        if (what === "end") setTimeout(done, 1000 * LINGER);
+        if (what === "end") follow(() => setTimeout(done, 1000 * LINGER));
         // A hand on the strip, or another run: what comes now is no replay of this one.
-        if (what === "pause") end("The replay was taken over by hand, so the video was not finished.");
+        taken ||= what === "pause";
+        if (what === "pause") end("The replay was taken over by hand");
+        if (what === "settings") end("Speed or loop was changed");
+      }),
+      store.subscribe((change) => {
+        if (change === "cursor" || change === "frames") follow();
       }),
     );
-    signal.addEventListener("abort", () => end("cancelled"));
-    recorder.addEventListener("error", () => end("The browser broke off the recording."));
+    // Hidden pages draw nothing.
+    const look = () => document.hidden && end("The page was hidden");
+    document.addEventListener("visibilitychange", look);
+    offs.push(() => document.removeEventListener("visibilitychange", look));
+    signal.addEventListener("abort", () => end("It was cancelled"));
+    recorder.addEventListener("error", () => end("The browser broke off the recording"));
+    // Where drawing takes long the replay must still get on.
+    let frames: ReturnType<typeof setTimeout> | undefined;
+    offs.push(() => clearTimeout(frames));
+    const beat = () => {
+      const start = performance.now();
+      try {
+        draw();
+      } catch (error) {
+        fail(error);
+      }
+      frames = setTimeout(beat, Math.max(1000 / FRAMES, 2 * (performance.now() - start)));
+    };
+    const begin = () => {
+      if (over) return;
+      recorder.start();
+      beat();
+    };
+    player.play({ from: steps[0], speed: Math.max(1, steps.length / (RATE * LONGEST)), loop: false });
+    write().then(begin).catch(fail);
   });
-  player.play({ from: steps[0], speed: Math.max(1, steps.length / (RATE * LONGEST)), loop: false });
-  await write();
-  recorder.start();
-  // Where drawing takes long the replay must still get on.
-  let frames: ReturnType<typeof setTimeout> | undefined;
-  const beat = () => {
-    const start = performance.now();
-    draw();
-    frames = setTimeout(beat, Math.max(1000 / FRAMES, 2 * (performance.now() - start)));
-  };
-  beat();
-  offs.push(
-    store.subscribe((change) => {
-      if (change === "cursor" || change === "frames") requestAnimationFrame(() => void write());
-    }),
-  );
-  await played;
-  clearTimeout(frames);
-  for (const off of offs) off();
-  recorder.stop();
-  await stopped;
-  for (const track of recorder.stream.getTracks()) track.stop();
-  if (failed) {
+  try {
+    await played;
+  } finally {
+    over = true;
+    for (const off of offs) off();
     player.pause();
-    throw new Error(failed);
+    if (recorder.state !== "inactive") {
+      recorder.stop();
+      await stopped;
+    }
+    for (const track of recorder.stream.getTracks()) track.stop();
+    if (store.run === run && !taken) store.look(cursor);
   }
-  if (store.run === run) store.look(cursor);
   return new Blob(parts, { type: "video/webm" });
 }

@@ -26,6 +26,11 @@ KEEP = """() => {
     const write = XMLSerializer.prototype.serializeToString;
     XMLSerializer.prototype.serializeToString = function (node) { return window.drawn = write.call(this, node); };
 }"""
+HIDE = """() => {
+    Object.defineProperty(document, "hidden", {get: () => true, configurable: true});
+    document.dispatchEvent(new Event("visibilitychange"));
+    delete document.hidden;
+}"""
 DRAWN = "new DOMParser().parseFromString(window.drawn, 'image/svg+xml')"
 
 
@@ -177,7 +182,7 @@ def test_saving_while_it_writes_and_what_cannot_be_saved(bench: Notebook, tmp_pa
     assert picture(view, save(view, "panels", tmp_path))["middle"] > 100
     view.status("running")
 
-    # A film is made of a run that is written. It is broken off by a button, or by a hand on the text.
+    # A film is made of a run that is written. It is broken off by a button, and the look goes back to where it was.
     assert view.part("save-video").is_disabled()
     assert "Once the model has stopped writing" in view.part("save-video").inner_text()
     view.tokens(20)
@@ -188,9 +193,22 @@ def test_saving_while_it_writes_and_what_cannot_be_saved(bench: Notebook, tmp_pa
     assert view.part("save-picture").is_disabled()
     view.part("save-cancel").click()
     view.until("root.querySelector('[data-axon=save-said]').textContent === 'Cancelled: nothing was saved.'")
+    assert view.part("newest").is_disabled()
+    # And by what would make another film of it, by a page that draws nothing, and by a hand on the text.
+    record(view)
+    view.part("loop").click()
+    view.until("root.querySelector('[data-axon=save-said]').textContent.includes('loop was changed')")
+    assert view.part("play").get_attribute("aria-label") == "Replay token by token"
+    view.part("loop").click()
+    view.part("save").click()
+    record(view)
+    view.page.evaluate(HIDE)
+    view.until("root.querySelector('[data-axon=save-said]').textContent.includes('page was hidden')")
+    assert view.part("newest").is_disabled()
     record(view)
     view.token(15).click()  # where the film is not yet
     view.until("root.querySelector('[data-axon=save-said]').textContent.includes('taken over by hand')")
+    assert view.part("cursor").inner_text().startswith("16 / ")
 
     # What Python cannot give, and what the browser cannot make, is said.
     bench.execute("w.export = lambda trace, what: (_ for _ in ()).throw(ValueError('No <room>.'))")
