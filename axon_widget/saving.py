@@ -59,12 +59,7 @@ class Saving:
         path
             The file; its ending tells what it becomes: .png, .svg or .pdf.
         trace
-            The run, one of `branches`; left out, the newest.
-
-        Returns
-        -------
-        pathlib.Path
-            The file.
+            As `to_html` takes it.
 
         Raises
         ------
@@ -80,15 +75,8 @@ class Saving:
 
         Parameters
         ----------
-        path
-            The file.
-        trace
-            The run, one of `branches`; left out, the newest.
-
-        Returns
-        -------
-        pathlib.Path
-            The file.
+        path, trace
+            As `to_html` takes them.
 
         Raises
         ------
@@ -102,15 +90,8 @@ class Saving:
 
         Parameters
         ----------
-        path
-            The file.
-        trace
-            The run, one of `branches`; left out, the newest.
-
-        Returns
-        -------
-        pathlib.Path
-            The file.
+        path, trace
+            As `to_html` takes them.
 
         Raises
         ------
