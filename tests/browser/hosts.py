@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-from tests.browser.lab import ROOT
+from tests.browser.lab import free_port, served
 
 SHOWN = """
 from axon_widget import AxonWidget
@@ -100,9 +96,7 @@ HOSTS = {
 @contextmanager
 def serve(host: Host, folder: Path) -> Iterator[str]:
     """Start a host on a free port, with none of the user's own configuration; give the document's address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     document = folder / host.document
     if document.suffix == ".py":
         document.write_text(MARIMO)
@@ -110,26 +104,9 @@ def serve(host: Host, folder: Path) -> Iterator[str]:
         python = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
         cells = [nbformat.v4.new_code_cell(SHOWN)]
         nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=python), document)
-    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR", "XDG_CONFIG_HOME")
-    own = {name: str(folder / name.lower()) for name in (*names, "XDG_STATE_HOME")}
-    environment = {**os.environ, **own, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
     command = [part.format(port=port, document=document) for part in host.command]
-    with (folder / "host.log").open("w") as log:
-        server = subprocess.Popen([sys.executable, "-m", *command], env=environment, cwd=folder, stdout=log, stderr=log)
-        try:
-            deadline = time.monotonic() + 90
-            while not _answers(port):
-                assert server.poll() is None, (folder / "host.log").read_text()
-                assert time.monotonic() < deadline, f"{host.command[0]} does not answer"
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}{host.path}"
-        finally:
-            server.terminate()
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
+    with served(command, folder, lambda: _answers(port), cwd=folder):
+        yield f"http://127.0.0.1:{port}{host.path}"
 
 
 def _answers(port: int) -> bool:

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import combinations
@@ -63,39 +63,47 @@ class Lab:
 @contextmanager
 def start_lab(folder: Path) -> Iterator[Lab]:
     """Start JupyterLab on a free port, with none of the user's own configuration."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     root = folder / "root"
     root.mkdir()
-    lab = Lab(port, secrets.token_hex(16), root)
-    own = {
-        name: str(folder / name.lower())
-        for name in (
-            *("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"),
-            *("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"),
-        )
-    }
+    lab = Lab(free_port(), secrets.token_hex(16), root)
+    own = {name: str(folder / name.lower()) for name in ("JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR")}
     # Or it asks, in every screenshot, whether it may fetch news.
     settings = Path(own["JUPYTERLAB_SETTINGS_DIR"]) / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
-    environment = {**os.environ, **own, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
     command = [
-        *(sys.executable, "-m", "jupyterlab", "--allow-root", "--no-browser", "--expose-app-in-browser"),
+        *("jupyterlab", "--allow-root", "--no-browser", "--expose-app-in-browser"),
         *("--LabApp.news_url=None", "--LabApp.extension_manager=readonly", "--ServerApp.ip=127.0.0.1"),
-        *(f"--ServerApp.port={port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={lab.token}"),
+        *(f"--ServerApp.port={lab.port}", "--ServerApp.port_retries=0", f"--IdentityProvider.token={lab.token}"),
         f"--ServerApp.root_dir={root}",
     ]
-    with (folder / "lab.log").open("w") as log:
-        server = subprocess.Popen(command, env=environment, cwd=root, stdout=log, stderr=log)
+    with served(command, folder, lab.answers, cwd=root, **own):
+        yield lab
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def served(command: list[str], folder: Path, answers: Callable[[], bool], *, cwd: Path, **own: str) -> Iterator[None]:
+    """Run a module that serves until the end, once it answers. What is the user's own lies in `folder` instead."""
+    names = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
+    kept = {name: str(folder / name.lower()) for name in (*names, "XDG_CONFIG_HOME", "XDG_STATE_HOME")}
+    environment = {**os.environ, **kept, **own, "JUPYTER_PREFER_ENV_PATH": "1", "PYTHONPATH": str(ROOT)}
+    log = folder / "server.log"
+    with log.open("w") as file:
+        process = [sys.executable, "-m", *command]
+        server = subprocess.Popen(process, env=environment, cwd=cwd, stdout=file, stderr=file)
         try:
             deadline = time.monotonic() + 120
-            while not lab.answers():
-                assert server.poll() is None, (folder / "lab.log").read_text()
-                assert time.monotonic() < deadline, "JupyterLab does not answer"
-                time.sleep(0.2)
-            yield lab
+            while not answers():
+                assert server.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, f"{command[0]} does not answer"
+                time.sleep(0.1)
+            yield
         finally:
             server.terminate()
             try:
