@@ -14,16 +14,17 @@ DEMO := demo
 # Where pip finds a CPU build of the pinned torch it takes that; elsewhere the constraint still holds.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint tests/constraints.txt
 
-.PHONY: demo test lab bench screenshots lint check-tools chromium clean
+.PHONY: demo test test-view lab bench screenshots lint lint-python lint-view check-tools chromium clean
 
 demo: $(SETUP) $(STATIC)
 	$(BIN)/python -m notebooks.run notebooks/quickstart.ipynb $(DEMO)
 
-test: $(SETUP) $(STATIC) lint chromium
+test: $(SETUP) $(STATIC) chromium
 	@node -e 'const [a, b] = process.versions.node.split("."); process.exit(a == 20 && b < 19 ? 1 : 0)' || \
 	  { echo "The view's tests need Node.js 20.19 or newer."; exit 1; }
-	npm --prefix js test --silent
-	$(BIN)/python -m pytest tests/unit tests/kernel tests/browser
+	$(MAKE) -j 2 lint test-view
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit
+	$(BIN)/python -m pytest tests/kernel tests/browser
 
 lab: $(SETUP) $(STATIC)
 	$(BIN)/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks/quickstart.ipynb
@@ -39,11 +40,18 @@ bench: $(SETUP)
 screenshots: $(SETUP) $(STATIC) chromium
 	$(BIN)/python -m pytest tests/browser/pictures.py
 
-lint: $(SETUP)
+lint: lint-python lint-view
+
+lint-python: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+lint-view: $(STATIC)
 	npm --prefix js run --silent check
+
+test-view: $(STATIC)
+	npm --prefix js test --silent
 
 check-tools:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \

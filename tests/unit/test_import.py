@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[2]
 
 MEASURE = """
 import sys, time
-start = time.perf_counter()
+start = time.process_time()
 import axon_widget
-took = time.perf_counter() - start
+took = time.process_time() - start
 heavy = {"torch", "transformers", "sae_lens", "transformer_lens", "scipy", "pandas", "anywidget", "matplotlib"}
 heavy &= set(sys.modules)
 assert not heavy, heavy

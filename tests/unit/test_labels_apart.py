@@ -40,7 +40,11 @@ def test_the_rows_are_the_same(reader, kind):
     assert len(rows) > 10
 
 
-@pytest.mark.parametrize("body", [b"no gzip", HOST.batch("features", 0)[:500], gzip.compress(b"{]\n")])
+@pytest.mark.parametrize(
+    "body",
+    [b"no gzip", HOST.batch("features", 0)[:500], gzip.compress(b"{]\n")],
+    ids=["no gzip", "broken off", "no JSON"],
+)
 def test_what_is_wrong_is_said_and_the_next_is_read(reader, body):
     with pytest.raises(ValueError, match=r"\w") as here:
         read(read_batch, "features", body=body)
