@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
 
 from axon_widget import embedded
+from axon_widget.labels.bundle import LABELS
 
 
 class CatalogEntry(NamedTuple):
@@ -111,7 +112,7 @@ def embedded_entries() -> list[CatalogEntry]:
     for file in sorted(embedded.SAES_DIR.glob("*/cfg.json")):
         config = _config(file)
         hook, width, architecture = _of_config(config)
-        labelled = (file.parent / "labels.json").is_file()
+        labelled = (file.parent / LABELS).is_file()
         found.append(
             CatalogEntry(
                 *("embedded", file.parent.name, embedded.MODEL_NAME, hook, _layer(hook), width, architecture),

@@ -1,111 +1,127 @@
-"""Measure an embedded autoencoder with SAELens' own evaluation and write its card.
+"""Measure a shipped model's autoencoders with SAELens' own evaluation and write their cards.
 
-``python -m axon_widget.embedded.evaluate`` writes ``metrics.json`` and ``CARD.md`` beside the autoencoder,
-from stories that neither the training nor its seed has seen.
+``python -m axon_widget.embedded.evaluate --model stories15m`` writes ``metrics.json`` and ``CARD.md`` beside each
+autoencoder, from held-out text. What was measured of the same weights on the same text is not measured again.
 """
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from sae_lens.evals import get_recons_loss, get_sparsity_and_variance_metrics
 from sae_lens.training.activation_scaler import ActivationScaler
+from scipy import optimize
 
-from axon_widget.embedded import MODEL_NAME, sae_dir
-from axon_widget.embedded.activations import BATCH, batches, load_bridge, load_sae
-from axon_widget.embedded.stories import SPECIAL, TEMPERATURES, TOP_K, TOP_P, counted, stories
-from axon_widget.embedded.train import arguments
+from axon_widget.embedded.activations import batches, load_bridge, load_sae, read
+from axon_widget.embedded.card import card_text
+from axon_widget.embedded.label import CLEAR
+from axon_widget.embedded.recipes import RECIPES, Recipe, arguments
+from axon_widget.labels import bundle
 
 log = logging.getLogger(__name__)
 
-LOSS_STORIES = 128  # the loss takes three passes and all logits; these many stories settle it
+SAME = 0.7
+"""Two features of different training seeds are the same one from this cosine of their decoder vectors on."""
+_UNCOUNTED = -1  # stands for any token that does not count, so that SAELens leaves it out
 
-CARD = """\
-# {model}, `{hook}`
-
-A sparse autoencoder with {d_sae:,} features over {d_in} dimensions of the residual stream of {model}, the model
-in `stories15m`. It is in SAELens' own format: `SAE.load_from_disk(folder)` loads it as float32; the weights are
-stored in float16.
-
-## Measured
-On {tokens:,} tokens of held-out stories (seed {seed}; the training's is {training_seed}), by SAELens' own
-evaluation functions. The first position and special tokens are left out everywhere.
-
-| | |
-| --- | --- |
-| explained variance | {explained_variance:.4f} |
-| L0, features active per token | {l0:.2f} |
-| cosine of input and reconstruction | {cossim:.4f} |
-| dead features | {dead_share:.2%} |
-| loss, clean | {loss_clean:.4f} |
-| loss, reconstruction spliced in | {loss_spliced:.4f} |
-| loss, activations zeroed | {loss_zeroed:.4f} |
-| loss recovered | {loss_recovered:.4f} |
-
-- Explained variance is 1 - sum ‖x - x̂‖² / sum ‖x - mean x‖² over all counted tokens.
-- A feature is dead if it fires on none of the {tokens:,} tokens.
-- Losses are the mean cross entropy, in nats, of {loss_tokens:,} counted tokens that follow a counted token.
-  Zeroed means that all activations at the hook point are set to 0, those of the first position too; loss
-  recovered is (zeroed - spliced) / (zeroed - clean). Where the reconstruction is spliced in, special tokens
-  keep their own activations.
-
-## Made
-- Architecture: BatchTopK, k = {training_k:g}, saved by SAELens as a JumpReLU autoencoder, so that what fires on
-  a token does not depend on the other tokens of a batch. Decoder vectors have norm 1.
-- Data: {training_tokens:,} tokens of the model's own stories, top-p {top_p} within the {top_k} likeliest tokens,
-  temperatures {temperatures}, sampled in bfloat16. Three in ten begin by themselves, the others
-  with one of many openings, some of which are no story's. Activations are read in float32.
-- Training: SAELens {sae_lens}, {training_passes:g} passes over these tokens in random order, seed {training_seed}.
-- Again: `{train}`,
-  then `python -m axon_widget.embedded.evaluate --hook {hook}`
-  and `python -m axon_widget.embedded.label --hook {hook}`.
-
-## Labels
-`labels.json` names each feature by rule from the tokens it fires on and the tokens it boosts. These are
-hypotheses, and nobody has scored them.
-
-## Limits
-The model knows little but children's stories, and the features are those of such text. Seed stability has not
-been measured.
-
-## Licence
-MIT, as the model's.
-"""
+Rows = Sequence[torch.Tensor]
 
 
-class Store:
-    """The one method of SAELens' activations store that its evaluation asks for."""
+class _Replay:
+    """Stands in for SAELens' model and its store of texts: gives activations that were read before."""
 
-    def __init__(self, written: torch.Tensor) -> None:
-        self.batches = batches(written, "variance")
+    def __init__(self, recipe: Recipe, rows: Rows, hook: str, read_before: Sequence[dict[str, torch.Tensor]]) -> None:
+        self._batches = iter(zip(rows, read_before, strict=True))
+        self._recipe, self._hook = recipe, hook
 
     def get_batch_tokens(self, size: int) -> torch.Tensor:
-        """Return the next batch."""
-        return next(self.batches)
+        tokens, self._found = next(self._batches)
+        return tokens.masked_fill(~self._recipe.counted(tokens), _UNCOUNTED)
+
+    def run_with_cache(self, tokens: torch.Tensor, **_: Any) -> tuple[None, dict[str, torch.Tensor]]:
+        return None, self._found
 
 
-def losses(bridge: Any, sae: Any, written: torch.Tensor) -> dict[str, float]:
-    """Return the mean losses with the activations left as they are, reconstructed, and zeroed."""
-    found: dict[str, list[torch.Tensor]] = {}
-    for tokens in batches(written, "losses"):
-        values = get_recons_loss(
-            sae,
-            bridge,
-            ActivationScaler(),
-            tokens.to(bridge.cfg.device),
-            compute_kl=False,
-            compute_ce_loss=True,
-            ignore_tokens=list(SPECIAL),
-        )
-        mask = counted(tokens)
+class _Spliced:
+    """Stands in for the model where SAELens measures losses: it is told which tokens count, the model what they are."""
+
+    def __init__(self, bridge: Any, tokens: torch.Tensor) -> None:
+        self._bridge, self._tokens = bridge, tokens.to(bridge.cfg.device)
+        self._clean: Any = None
+
+    def __call__(self, tokens: torch.Tensor, **options: Any) -> Any:
+        if self._clean is None:  # the same for every autoencoder
+            self._clean = self._bridge(self._tokens, **options)
+        return self._clean
+
+    def run_with_hooks(self, tokens: torch.Tensor, **options: Any) -> Any:
+        return self._bridge.run_with_hooks(self._tokens, **options)
+
+
+@torch.inference_mode()
+def measure(
+    bridge: Any, saes: dict[str, Any], recipe: Recipe, rows: torch.Tensor, loss_rows: int
+) -> dict[str, dict[str, float]]:
+    """Measure autoencoders, by hook point, on rows of text; their losses on the first so many rows."""
+    parts = list(batches(rows, "reading"))
+    found = [read(bridge, list(saes), tokens) for tokens in parts]
+    measured = {hook: _fit(sae, _Replay(recipe, parts, hook, found), len(parts)) for hook, sae in saes.items()}
+    del found
+    losses: dict[str, dict[str, list[torch.Tensor]]] = {hook: {} for hook in saes}
+    for tokens in batches(rows[:loss_rows], "losses"):
+        mask = recipe.counted(tokens)
         follows = mask[:, :-1] & mask[:, 1:]
-        for name, value in values.items():
-            found.setdefault(name, []).append(value.cpu()[follows])
+        model = _Spliced(bridge, tokens)
+        for hook, sae in saes.items():
+            values = get_recons_loss(
+                sae,
+                cast(Any, model),
+                ActivationScaler(),
+                tokens.masked_fill(~mask, _UNCOUNTED).to(bridge.cfg.device),
+                compute_kl=False,
+                compute_ce_loss=True,
+                ignore_tokens=[_UNCOUNTED],
+                hook_name=bridge._resolve_hook_name(hook),
+            )
+            for name, value in values.items():
+                losses[hook].setdefault(name, []).append(value.cpu()[follows])
+    tokens_counted = int(recipe.counted(rows).sum())
+    return {hook: {"tokens": tokens_counted, **measured[hook], **_losses(losses[hook])} for hook in saes}
+
+
+def _fit(sae: Any, replay: _Replay, count: int) -> dict[str, float]:
+    """Tell how well an autoencoder gives activations back, and how many features it takes."""
+    name = sae.cfg.metadata.hook_name
+    fit, features = get_sparsity_and_variance_metrics(
+        sae,
+        cast(Any, replay),
+        cast(Any, replay),
+        ActivationScaler(),
+        compute_l2_norms=False,
+        compute_sparsity_metrics=True,
+        compute_variance_metrics=True,
+        compute_featurewise_density_statistics=True,
+        n_batches=count,
+        eval_batch_size_prompts=0,  # the rows are batches already
+        model_kwargs={},
+        ignore_tokens=[_UNCOUNTED],
+    )
+    density = features["feature_density"]
+    log.info("%s: explained variance %.4f, L0 %.2f", name, fit["explained_variance"], fit["l0"])
+    return {
+        "explained_variance": fit["explained_variance"],
+        "l0": fit["l0"],
+        "cossim": fit["cossim"],
+        "dead_share": sum(value == 0 for value in density) / len(density),
+    }
+
+
+def _losses(found: dict[str, list[torch.Tensor]]) -> dict[str, float]:
     joined = {name: torch.cat(parts) for name, parts in found.items()}
     clean, spliced, zeroed = (joined[f"ce_loss_{name}"] for name in ("without_sae", "with_sae", "with_ablation"))
     return {
@@ -118,71 +134,101 @@ def losses(bridge: Any, sae: Any, written: torch.Tensor) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def measure(bridge: Any, sae: Any, written: torch.Tensor) -> dict[str, float]:
-    """Measure the autoencoder on these stories."""
-    # SAELens looks activations up by the name that the autoencoder gives, and a bridge has them by its own.
-    sae = copy.deepcopy(sae)
-    sae.cfg.metadata.hook_name = bridge._resolve_hook_name(sae.cfg.metadata.hook_name)
-    fit, features = get_sparsity_and_variance_metrics(
-        sae,
-        bridge,
-        cast(Any, Store(written)),
-        ActivationScaler(),
-        compute_l2_norms=False,
-        compute_sparsity_metrics=True,
-        compute_variance_metrics=True,
-        compute_featurewise_density_statistics=True,
-        n_batches=-(-len(written) // BATCH),
-        eval_batch_size_prompts=BATCH,
-        model_kwargs={},
-        ignore_tokens=list(SPECIAL),
-    )
-    density = features["feature_density"]
+def stability(sae: Any, second: Any) -> dict[str, float]:
+    """Tell how many features are found again in the autoencoder of a second training seed, and which seed that is.
+
+    ``found_again`` is the share of features with any of cosine `SAME` or more in the other one, ``matched`` that where
+    each of the other's may stand for one feature only, paired so that the sum of cosines is the largest.
+    """
+    one, other = (torch.nn.functional.normalize(each.W_dec.float().cpu(), dim=1) for each in (sae, second))
+    cosines = one @ other.T
+    pairs = cast(Any, optimize).linear_sum_assignment(cosines.numpy(), maximize=True)
     return {
-        "tokens": int(counted(written).sum()),
-        "explained_variance": fit["explained_variance"],
-        "l0": fit["l0"],
-        "cossim": fit["cossim"],
-        "dead_share": sum(value == 0 for value in density) / len(density),
-        **losses(bridge, sae, written[:LOSS_STORIES]),
+        "second_seed": second.cfg.metadata.training_seed,
+        "found_again": float((cosines.amax(1) >= SAME).float().mean()),
+        "matched": float((cosines.numpy()[pairs] >= SAME).sum() / len(cosines)),
     }
 
 
-def write_card(folder: Path, sae: Any, metrics: dict[str, float], seed: int) -> None:
-    """Write the measured numbers and what is known of the training beside the autoencoder."""
-    known = sae.cfg.metadata
-    (folder / "metrics.json").write_text(json.dumps({"seed": seed, **metrics}, indent=2) + "\n", encoding="utf-8")
-    facts = {name: known[name] for name in known.keys() if name.startswith("training_")}  # noqa: SIM118
-    card = CARD.format(
-        **facts,
-        **metrics,
-        seed=seed,
-        model=MODEL_NAME,
-        hook=known.hook_name,
-        d_sae=sae.cfg.d_sae,
-        d_in=sae.cfg.d_in,
-        top_p=TOP_P,
-        top_k=TOP_K,
-        temperatures=", ".join(str(value) for value in TEMPERATURES),
-        sae_lens=known.sae_lens_training_version,
-        train=known.training_command,
-    )
-    (folder / "CARD.md").write_text(card, encoding="utf-8")
+def detection(folder: Path) -> dict[str, float]:
+    """Sum up the scores of the labels beside an autoencoder; nothing where there are none."""
+    path = folder / bundle.LABELS
+    if not path.is_file():
+        return {}
+    scores = [one.score for one in bundle.summaries(path).values()]
+    scored = [score for score in scores if score is not None]
+    return {
+        "labels_live": len(scores),
+        "labels_scored": len(scored),
+        "labels_clear": sum(score >= CLEAR for score in scored),
+        "labels_mean_score": sum(scored) / max(len(scored), 1),
+    }
+
+
+def evaluate(
+    recipe: Recipe,
+    folder: Path,
+    hooks: Sequence[str],
+    rows: torch.Tensor,
+    loss_rows: int,
+    device: str = "cpu",
+    second: Path | None = None,
+    again: bool = False,
+    seed: int = 1,
+) -> None:
+    """Measure the autoencoders at these hook points that were not measured on these rows, and write all their cards."""
+    saes = {hook: load_sae(folder / hook, device) for hook in hooks}
+    text = bundle.digest(rows.numpy())
+    of = {hook: {"weights": bundle.digest_of(folder / hook / "sae_weights.safetensors"), "text": text} for hook in saes}
+    known = {} if again else {hook: found for hook in saes if (found := _known(folder / hook, of[hook]))}
+    todo = {hook: sae for hook, sae in saes.items() if hook not in known}
+    if todo:
+        known |= measure(load_bridge(recipe.directory(), device), todo, recipe, rows, loss_rows)
+    for hook, sae in saes.items():
+        metrics: dict[str, Any] = {"of": of[hook], "seed": seed, **known[hook]}
+        if second is not None and (second / hook).is_dir():
+            metrics |= stability(sae, load_sae(second / hook))
+        metrics |= detection(folder / hook)
+        (folder / hook / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        (folder / hook / "CARD.md").write_text(card_text(recipe, sae, metrics), encoding="utf-8")
+        log.info("%s %s", hook, json.dumps(metrics, indent=2))
+
+
+def _known(folder: Path, of: dict[str, str]) -> dict[str, float] | None:
+    """Give what was measured of the same weights on the same text; stability and labels are looked at anew."""
+    try:
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if metrics.get("of") != of:
+        return None
+    return {name: value for name, value in metrics.items() if name not in ("of", "seed") and "label" not in name}
 
 
 def main() -> None:
     """Run the evaluation from the command line."""
     parser = arguments(__doc__)
     parser.add_argument("--tokens", type=int, default=200_000, help="held-out tokens (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the held-out stories (%(default)s)")
+    parser.add_argument("--loss-rows", type=int, default=128, help="rows for the losses, all logits each (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the held-out text (%(default)s)")
+    parser.add_argument("--hooks", nargs="+", help="measure only those at these hook points")
+    parser.add_argument("--second", type=Path, help="the folder of the autoencoders of a second training seed")
+    parser.add_argument("--again", action="store_true", help="measure those again that are measured")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    folder: Path = options.out or sae_dir(options.hook)
-    sae = load_sae(folder, options.device)
-    written = stories(options.work, "held-out", options.seed, options.tokens, options.device)
-    metrics = measure(load_bridge(options.device), sae, written)
-    write_card(folder, sae, metrics, options.seed)
-    log.info("%s", json.dumps(metrics, indent=2))
+    recipe = RECIPES[options.model]
+    rows = recipe.rows(options.work, "held-out", options.seed, options.tokens, options.device)
+    evaluate(
+        recipe,
+        options.out or recipe.model.saes,
+        options.hooks or recipe.hooks,
+        rows,
+        options.loss_rows,
+        options.device,
+        options.second,
+        options.again,
+        options.seed,
+    )
 
 
 if __name__ == "__main__":

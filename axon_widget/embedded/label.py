@@ -1,199 +1,233 @@
-"""Say of each feature of an embedded autoencoder what it fires on and what it boosts, and name it after that.
+"""Label the features of a shipped model's autoencoders from held-out text, and score the labels.
 
-``python -m axon_widget.embedded.label`` writes ``labels.json`` beside the autoencoder. A label is made by
-rule from counted tokens and from the weights; nobody read the features, and no other model named them.
+``python -m axon_widget.embedded.label --model stories15m`` writes ``labels.sqlite3`` beside each autoencoder that has
+none yet, and the text once for all of them, ``texts.sqlite3``. A label is a rule that says on which tokens the feature
+fires, see `axon_widget.embedded.rules`: the best that is found on the even rows of the text. Its score is measured on
+the odd ones. Nobody read the features, and no other model named them.
 """
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import numpy as np
 import torch
+from tqdm import tqdm
 
-from axon_widget.embedded import MODEL_NAME, sae_dir
-from axon_widget.embedded.activations import batches, load_bridge, load_sae, read
-from axon_widget.embedded.stories import counted, stories
-from axon_widget.embedded.train import arguments
+from axon_widget.embedded.activations import load_bridge, load_sae
+from axon_widget.embedded.firing import Firing, Floats, Ints, Text, text_of, watch
+from axon_widget.embedded.recipes import RECIPES, Recipe, arguments
+from axon_widget.embedded.rules import LONG, SNIPPET, Half, Lexicon, find, peaks, score
+from axon_widget.engine.vocabulary import Vocabulary
+from axon_widget.labels import DENSE, bundle
+from axon_widget.labels.bundle import More, Summary
 
 log = logging.getLogger(__name__)
 
-LABEL_LENGTH = 40
+CLEAR = 0.75
+"""A rule with a lower score is no label: it misses every second firing, or says as often what is not so."""
+UNCLEAR = "unclear"
+FEWEST = 10  # snippets of either kind, below which nothing is scored
+MAKING, SCORING = 200, 100  # snippets in which a feature fires: to make a rule of, to score it on
+DRAWN = 2000  # snippets of each half of the text, among which are the silent ones
+CONTEXTS = 10
 SEEN = 5  # a token must have been seen this often to be named among the boosted ones
 LIFT = 2.0  # and a feature must be this much stronger on a token than on average to be said to fire on it
-BOOST = 3.5  # standard deviations by which a boosted token stands out, to be part of a label
+FIRES_ON, BOOSTS, SUPPRESSES = 8, 8, 5
 SOURCE = (
-    "Named by a rule, which nobody checked, from {tokens:,} tokens of {model}'s own held-out stories: "
-    "the tokens it fires on → the tokens it boosts."
+    "A rule found by program in one half of {tokens:,} held-out tokens ({dataset}) and scored on the other half, on as "
+    "many snippets of {snippet} tokens in which the feature fires, from all of its range, as in which it is silent: "
+    "the mean of the shares of firings found and of silent snippets left alone. Below {clear:g} it is unclear."
 )
-METHOD = (
-    "fires_on: tokens by summed activation, of those on which the feature is at least {lift:g} times as strong as on "
-    "average, with the mean activation where it fires; position 0 is left out. boosts, suppresses: by "
-    "(W_dec * norm.weight) @ W_U, the direct path to the logits with the final RMSNorm's scale held fixed and later "
-    "layers left out, of tokens seen at least {seen} times. label: the first tokens of fires_on, then those of boosts "
-    "that stand out by {boost:g} standard deviations."
-)
+SCORED_BY = "balanced accuracy on held-out text, chance .5"
 
 
-class Firing:
-    """Sums over tokens of what each feature does on them."""
+class Material(NamedTuple):
+    """What all autoencoders of a model are labelled from."""
 
-    def __init__(self, features: int, vocabulary: int) -> None:
-        self.sums = torch.zeros(features, vocabulary)
-        self.fires = torch.zeros(features, vocabulary)
-        self.peaks = torch.zeros(features)
-        self.seen = torch.zeros(vocabulary)
+    text: Text
+    lexicon: Lexicon
+    making: Half
+    scoring: Half
+    seen: Ints
 
-    def add(self, tokens: torch.Tensor, activations: torch.Tensor) -> None:
-        """Add tokens, shape (n,), and the features' activations on them, shape (n, features)."""
-        rows, features = activations.nonzero(as_tuple=True)
-        values = activations[rows, features]
-        at = features * self.sums.shape[1] + tokens[rows]
-        self.sums.view(-1).index_add_(0, at, values)
-        self.fires.view(-1).index_add_(0, at, torch.ones_like(values))
-        self.peaks = torch.maximum(self.peaks, activations.amax(0))
-        self.seen += torch.bincount(tokens, minlength=len(self.seen))
-
-
-@torch.inference_mode()
-def watch(bridge: Any, sae: Any, written: torch.Tensor) -> Firing:
-    """Run the stories through the model and the autoencoder and sum up what fires."""
-    firing = Firing(sae.cfg.d_sae, bridge.cfg.d_vocab)
-    for tokens in batches(written, "labels"):
-        mask = counted(tokens)
-        activations = read(bridge, sae.cfg.metadata.hook_name, tokens)
-        firing.add(tokens[mask], sae.encode(activations).cpu()[mask])
-    return firing
-
-
-@torch.inference_mode()
-def direct_effects(bridge: Any, sae: Any) -> torch.Tensor:
-    """Return how one unit of each feature moves each logit on the direct path, but for the norm's scale.
-
-    Returns
-    -------
-    torch.Tensor
-        ``(W_dec * gamma) @ W_U`` less its mean over the vocabulary, shape (features, vocabulary).
-    """
-    model = bridge.original_model
-    gamma, unembedding = model.model.norm.weight, model.lm_head.weight
-    effects = (sae.W_dec * gamma) @ unembedding.T
-    return (effects - effects.mean(1, keepdim=True)).cpu()
+    @classmethod
+    def of(cls, text: Text, texts: list[str]) -> Material:
+        """Prepare a text; `texts` says what each token says."""
+        lexicon = Lexicon(texts)
+        making, scoring = (Half(text, lexicon, parity, DRAWN, seed=parity) for parity in (0, 1))
+        return cls(text, lexicon, making, scoring, np.bincount(text.tokens[text.counted], minlength=len(texts)))
 
 
 def token_texts(tokenizer: Any) -> list[str]:
-    """Return every token of the vocabulary as the text it stands for, with its leading space."""
-    pieces: list[str] = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
-    texts = [piece.replace("▁", " ") for piece in pieces]
-    # The first 128 byte tokens are characters of their own; the others only are in company.
-    return [chr(int(text[3:5], 16)) if text.startswith("<0x") and text[3] < "8" else text for text in texts]
+    """Give what each token of the vocabulary says, with its leading space; special ones say nothing."""
+    vocabulary = Vocabulary(tokenizer)
+    return ["" if token in vocabulary.special else vocabulary.name(token) for token in range(len(tokenizer))]
 
 
-def visible(text: str) -> str:
-    """Return a token as it is written in a label: ends of words with a hyphen, signs in quotation marks."""
-    bare = text.strip(" ").replace("\n", "↵").replace("\t", "⇥")
-    if not any(character.isalnum() for character in bare):
-        return bare if bare == "↵" else f"‘{bare or '␣'}’"
-    return f"-{bare}" if text[0].islower() else bare
+def name(material: Material, feature: int, places: Ints, values: Floats, dense: bool) -> tuple[str, str, float | None]:
+    """Give a feature's label, its rule in full, and the rule's score; None where it fires too seldom for one."""
+    rng = np.random.default_rng(feature)
+    making, scoring = material.making, material.scoring
+    sets: list[tuple[Ints, Ints]] = []
+    for half, most in ((making, MAKING), (scoring, SCORING)):
+        mine = half.mine(places)
+        firing = peaks(places[mine], values[mine], most, rng)
+        silent = half.silent(places)
+        sets.append((firing, silent))
+    # As many silent snippets as firing ones score it.
+    positives, silent = sets[1]
+    silent = rng.permutation(silent)[: len(positives)]
+    positives = rng.permutation(positives)[: len(silent)]
+    if min(len(positives), *map(len, sets[0])) < FEWEST:
+        return _unnamed(material, places, dense), "", None
+    rule = find(making, *sets[0])
+    if not rule.conditions:
+        return _unnamed(material, places, dense), "", 0.5
+    worth = score(scoring, rule, positives, silent)
+    said = rule.said(material.lexicon)
+    if worth < CLEAR:
+        return _unnamed(material, places, dense), f"best guess: {said}", worth
+    return rule.said(material.lexicon, LONG), said, worth
 
 
-def join(texts: list[str], most: int, room: int) -> str:
-    """Join the first different tokens, at most ``most`` of them, that fit into ``room`` characters."""
-    chosen: list[str] = []
-    for text in texts:
-        name = visible(text)
-        known = {other.lower() for other in chosen}
-        if name.lower() not in known and len(", ".join([*chosen, name])) <= room:
-            chosen.append(name)
-        if len(chosen) == most:
+def _unnamed(material: Material, places: Ints, dense: bool) -> str:
+    share = len(places) / material.text.counted.sum()
+    return f"dense: fires on {share:.0%} of tokens" if dense else UNCLEAR
+
+
+def top_contexts(text: Text, places: Ints, values: Floats) -> list[tuple[int, list[float]]]:
+    """Give the places of a feature's strongest firings, each in a row of its own as far as there are enough."""
+    strongest = places[np.argsort(-values, kind="stable")]
+    first = np.unique(strongest // text.context, return_index=True)[1]
+    chosen = [int(place) for place in strongest[np.sort(first)[:CONTEXTS]]]
+    for place in strongest[: 40 * CONTEXTS]:
+        if len(chosen) == CONTEXTS:
             break
-    return ", ".join(chosen)
+        if all(abs(place - other) > bundle.BEFORE + bundle.AFTER for other in chosen):
+            chosen.append(int(place))
+    contexts: list[tuple[int, list[float]]] = []
+    for place in chosen:
+        around = np.arange(place - bundle.BEFORE, place + bundle.AFTER + 1)
+        at = np.searchsorted(places, around).clip(max=len(places) - 1)
+        here = (places[at] == around) & (around // text.context == place // text.context)
+        contexts.append((place, np.where(here, values[at], 0).tolist()))
+    return contexts
 
 
-def make_label(fires_on: list[str], shares: list[float], boosts: list[str]) -> str:
-    """Name a feature: what it fires on, an arrow, what it boosts.
+def fires_on(material: Material, places: Ints, values: Floats) -> list[tuple[int, float]]:
+    """Give the tokens with the largest sums of activation, where it is stronger than on average, with the means."""
+    tokens, at = np.unique(material.text.tokens[places], return_inverse=True)
+    sums, counts = np.bincount(at, values), np.bincount(at)
+    # A feature that fires a little on everything is not about the commonest words.
+    lifted = sums >= LIFT * values.sum() / material.text.counted.sum() * material.seen[tokens]
+    order = np.argsort(-sums * lifted, kind="stable")[:FIRES_ON]
+    return [(int(tokens[i]), float(sums[i] / counts[i])) for i in order if lifted[i]]
 
-    Parameters
-    ----------
-    fires_on
-        The tokens that it fires on, the largest sum of activation first.
-    shares
-        The share of the feature's whole activation that lies on each of them. A token with less than a fifth
-        of the first one's share is not named. Where the first three hold less than a fourth of all, the
-        feature fires on many tokens, and the label says so.
-    boosts
-        The tokens that it boosts most and by far.
+
+@torch.inference_mode()
+def direct_effects(bridge: Any, sae: Any, seen: Ints) -> Iterator[tuple[list[int], list[int]]]:
+    """Give for each feature the tokens that it boosts and suppresses most on the direct path to the logits.
+
+    The weight on a token is ``(W_dec * gamma) @ W_U``: the final RMSNorm's scale is held fixed, which orders tokens
+    alike, and later layers are left out. Tokens that were hardly seen are no part of it.
     """
-    named = [text for text, share in zip(fires_on, shares, strict=True) if share >= shares[0] / 5]
-    many = sum(shares[:3]) < 0.25
-    head = f"many: {join(named, 2, 16)}" if many else join(named, 3, 22) or visible(fires_on[0])[:22]
-    tail = join(boosts, 2, LABEL_LENGTH - len(head) - 3)
-    return f"{head} → {tail}" if tail else head
+    model = bridge.original_model
+    gamma, unembedding = model.model.norm.weight, model.lm_head.weight
+    rare = torch.from_numpy(seen < SEEN).to(unembedding.device)
+    for decoder in sae.W_dec.to(unembedding.dtype).split(256):
+        effects = (decoder * gamma) @ unembedding[: len(rare)].T
+        best = effects.masked_fill(rare, -torch.inf).topk(BOOSTS).indices
+        worst = effects.masked_fill(rare, torch.inf).topk(SUPPRESSES, largest=False).indices
+        yield from zip(cast(list[list[int]], best.tolist()), cast(list[list[int]], worst.tolist()), strict=True)
 
 
-def describe(firing: Firing, effects: torch.Tensor, texts: list[str]) -> list[dict[str, Any] | None]:
-    """Describe every feature; one that never fired is None."""
-    total = int(firing.seen.sum())
-    seen = firing.seen >= SEEN
-    features: list[dict[str, Any] | None] = []
-    for sums, fires, peak, effect in zip(firing.sums, firing.fires, firing.peaks, effects, strict=True):
-        whole = float(sums.sum())
-        if not whole:
-            features.append(None)
+def describe(
+    material: Material, firing: Firing, effects: Iterator[tuple[list[int], list[int]]]
+) -> Iterator[tuple[int, Summary, More]]:
+    """Describe every feature that fired."""
+    total = int(material.text.counted.sum())
+    counts = np.array([len(firing.of(feature)[0]) for feature in range(firing.width)])
+    dense_from = DENSE * counts[counts > 0].mean()
+    for feature, (boosts, suppresses) in enumerate(effects):
+        places, values = firing.of(feature)
+        if not len(places):
             continue
-        # A feature that fires a little on everything is not about the commonest words.
-        lifted = sums >= LIFT * whole / total * firing.seen
-        top = [int(token) for token in (sums * lifted).topk(8).indices if sums[token] * lifted[token] > 0]
-        best = cast(list[int], effect.masked_fill(~seen, -torch.inf).topk(8).indices.tolist())
-        worst = cast(list[int], effect.masked_fill(~seen, torch.inf).topk(5, largest=False).indices.tolist())
-        least = BOOST * effect[seen].std() + effect[seen].mean()
-        label = make_label(
-            [texts[token] for token in top],
-            [float(sums[token]) / whole for token in top],
-            [texts[token] for token in best if effect[token] >= least],
+        label, rule, worth = name(material, feature, places, values, bool(counts[feature] > dense_from))
+        yield (
+            feature,
+            Summary(
+                label,
+                rule,
+                None if worth is None else round(worth, 3),
+                float(f"{len(places) / total:.4g}"),
+                round(float(values.max()), 4),
+            ),
+            More(
+                fires_on(material, places, values),
+                boosts,
+                suppresses,
+                top_contexts(material.text, places, values),
+            ),
         )
-        features.append(
-            {
-                "label": label,
-                "fires_on": [[texts[token], round(float(sums[token] / fires[token]), 3)] for token in top],
-                "boosts": [texts[token] for token in best],
-                "suppresses": [texts[token] for token in worst],
-                "frequency": float(f"{float(fires.sum()) / total:.4g}"),
-                "max_activation": round(float(peak), 3),
-            }
-        )
-    return features
-
-
-def write_labels(folder: Path, bridge: Any, written: torch.Tensor) -> None:
-    """Label the autoencoder in ``folder`` from these stories and write ``labels.json`` there."""
-    sae = load_sae(folder, bridge.cfg.device)
-    firing = watch(bridge, sae, written)
-    tokens = int(firing.seen.sum())
-    labels = {
-        "schema": 1,
-        "source": SOURCE.format(tokens=tokens, model=MODEL_NAME),
-        "method": METHOD.format(seen=SEEN, lift=LIFT, boost=BOOST),
-        "model": MODEL_NAME,
-        "hook": sae.cfg.metadata.hook_name,
-        "tokens": tokens,
-        "features": describe(firing, direct_effects(bridge, sae), token_texts(bridge.tokenizer)),
-    }
-    text = json.dumps(labels, ensure_ascii=False, separators=(",", ":"))
-    (folder / "labels.json").write_text(text + "\n", encoding="utf-8")
 
 
 def main() -> None:
     """Run the labelling from the command line."""
     parser = arguments(__doc__)
-    parser.add_argument("--tokens", type=int, default=200_000, help="held-out tokens (%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the held-out stories (%(default)s)")
+    parser.add_argument("--tokens", type=int, default=400_000, help="held-out tokens (%(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the held-out text (%(default)s)")
+    parser.add_argument("--hooks", nargs="+", help="label only those at these hook points")
+    parser.add_argument("--again", action="store_true", help="label those again that are labelled")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    written = stories(options.work, "held-out", options.seed, options.tokens, options.device)
-    write_labels(options.out or sae_dir(options.hook), load_bridge(options.device), written)
+    recipe = RECIPES[options.model]
+    folder: Path = options.out or recipe.model.saes
+    rows = recipe.rows(options.work, "held-out", options.seed, options.tokens, options.device)
+    label(recipe, folder, options.hooks or recipe.hooks, rows, options.device, options.again)
+
+
+def label(
+    recipe: Recipe, folder: Path, hooks: list[str] | tuple[str, ...], rows: torch.Tensor, device: str, again: bool
+) -> None:
+    """Label the autoencoders at these hook points from rows of text, those that are not labelled from it yet."""
+    ids = rows.numpy().astype(np.int64)
+    text = {"digest": bundle.digest(ids)}
+    of = {hook: {**text, "weights": bundle.digest_of(folder / hook / "sae_weights.safetensors")} for hook in hooks}
+    todo = [hook for hook in hooks if again or not _made_from(folder / hook / bundle.LABELS, of[hook])]
+    if not todo:
+        log.info("all are labelled from this text; --again labels them again")
+        return
+    bridge = load_bridge(recipe.directory(), device)
+    texts = token_texts(bridge.tokenizer)
+    if not _made_from(folder / bundle.TEXTS, text):
+        bundle.write_texts(folder, ids, texts)
+    material = Material.of(text_of(recipe, rows), texts)
+    saes = {hook: load_sae(folder / hook, device) for hook in todo}
+    tokens = int(material.text.counted.sum())
+    for hook, firing in watch(bridge, saes, recipe, rows).items():
+        told = {
+            "source": SOURCE.format(tokens=tokens, dataset=recipe.dataset, snippet=SNIPPET, clear=CLEAR),
+            "scored_by": SCORED_BY,
+            **of[hook],
+            "model": recipe.model.name,
+            "hook": hook,
+            "tokens": str(tokens),
+            "clear": str(CLEAR),
+        }
+        found = describe(material, firing, direct_effects(bridge, saes[hook], material.seen))
+        bundle.write_labels(folder / hook, told, tqdm(found, desc=hook, total=firing.width, unit="feature"))
+
+
+def _made_from(path: Path, of: dict[str, str]) -> bool:
+    """Tell whether a file is there and says that it was made from this."""
+    try:
+        return path.is_file() and of.items() <= bundle.about(path).items()
+    except ValueError:
+        return False
 
 
 if __name__ == "__main__":

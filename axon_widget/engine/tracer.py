@@ -382,7 +382,7 @@ class Tracer:
             If there is no such SAE or feature.
         """
         self.check(sae, feature)
-        label = self.readers[sae].labels.get(feature) or Label(source="this SAE has no labels")
+        label = self.readers[sae].labels.full(feature) or Label(source="this SAE has no labels")
         if (label.text and label.boosts) or not (logits := self._logit_labels(sae)):
             return label
         computed = logits.get(feature)

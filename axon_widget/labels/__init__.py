@@ -119,6 +119,10 @@ class Labels(Watched):
         """Give what is known of a feature, or None where this source knows nothing of it (yet)."""
         return None
 
+    def full(self, feature: int) -> Label | None:
+        """Give all that is known of a feature, what has to be read from a file included: not on a token's path."""
+        return self.get(feature)
+
     def name(self, feature: int) -> str:
         """Give a feature's name, empty where it has none (yet)."""
         label = self.get(feature)

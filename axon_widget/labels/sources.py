@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from axon_widget.background import Background
 from axon_widget.labels import Label, Labels
+from axon_widget.labels.bundle import LABELS
 from axon_widget.labels.bundled import BundledLabels
 from axon_widget.labels.neuronpedia import NeuronpediaLabels
 from axon_widget.labels.text import clean
@@ -46,7 +47,7 @@ def source_of(labels: object, neuronpedia: str, d_sae: int, beside: Path | None)
         If the file cannot be read.
     """
     if labels is None:
-        if beside is not None and (file := beside / "labels.json").is_file():
+        if beside is not None and (file := beside / LABELS).is_file():
             return BundledLabels(file)
         return NeuronpediaLabels(neuronpedia, d_sae) if neuronpedia else Labels()
     if labels is False:

@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,8 +10,11 @@ from transformers import AutoModelForCausalLM
 from axon_widget.embedded import MODEL_DIR, SAES_DIR, sae_dir
 from axon_widget.embedded.activations import load_bridge, read
 from axon_widget.embedded.convert import split
-from axon_widget.embedded.label import LABEL_LENGTH, make_label
+from axon_widget.embedded.evaluate import measure, stability
+from axon_widget.embedded.recipes import RECIPES
 from axon_widget.embedded.stories import BOS, UNK, counted, write_stories
+from axon_widget.labels import bundle
+from axon_widget.labels.bundled import BundledLabels
 
 PROMPT = "Once upon a time, there was a little"
 CONTINUATION = " girl named Lily. She loved to play outside in the sunshine."
@@ -37,7 +41,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def bridge():
-    return load_bridge()
+    return load_bridge(MODEL_DIR)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +114,7 @@ def test_bridge_gives_the_models_own_logits(model, bridge, tokenizer):
 
 def test_read_refuses_an_unknown_hook(bridge):
     with pytest.raises(ValueError, match="no hook point"):
-        read(bridge, "blocks.3.hook_resid_mid_pre", torch.tensor([[1, 9038]]))
+        read(bridge, ["blocks.3.hook_resid_mid_pre"], torch.tensor([[1, 9038]]))
 
 
 def test_stories_repeat_with_their_seed(model, tokenizer):
@@ -128,12 +132,12 @@ def test_sae_loads_as_float32_and_says_what_it_is(sae):
     assert sae.W_dec.dtype == torch.float32
     known = sae.cfg.metadata
     assert (known.model_name, known.hook_name, known.prepend_bos) == ("stories15M", HOOK, True)
-    assert (known.context_size, sae.cfg.d_in, sae.cfg.architecture()) == (256, 288, "jumprelu")
+    assert (known.context_size, sae.cfg.d_in) == (256, 288)
     assert (sae_dir(HOOK) / "sae_weights.safetensors").stat().st_size <= 4_000_000
 
 
 def test_sae_keeps_its_cards_word(sae, bridge, fresh):
-    x = read(bridge, HOOK, fresh)[counted(fresh)]
+    x = read(bridge, [HOOK], fresh)[HOOK][counted(fresh)]
     with torch.inference_mode():
         features = sae.encode(x)
         error = (x - sae.decode(features)).square().sum()
@@ -149,28 +153,76 @@ def test_sae_keeps_its_cards_word(sae, bridge, fresh):
 
 @pytest.mark.parametrize("folder", sorted(SAES_DIR.glob("blocks.*")), ids=lambda folder: folder.name)
 def test_labels_fit_their_sae(folder):
-    labels = json.loads((folder / "labels.json").read_text(encoding="utf-8"))
-    config = json.loads((folder / "cfg.json").read_text())
-    assert (labels["schema"], labels["model"], labels["hook"]) == (1, "stories15M", folder.name)
-    assert labels["tokens"] >= 100_000
-    assert len(labels["features"]) == config["d_sae"]
-    live = [feature for feature in labels["features"] if feature is not None]
-    assert len(live) >= 0.9 * len(labels["features"])
-    for feature in live:
-        assert 0 < len(feature["label"]) <= LABEL_LENGTH
-        assert 1 <= len(feature["fires_on"]) <= 8
-        assert (len(feature["boosts"]), len(feature["suppresses"])) == (8, 5)
-        assert 0 < feature["frequency"] <= 1
-        assert all(0 < mean <= feature["max_activation"] + 0.001 for _, mean in feature["fires_on"])
+    about = bundle.about(folder / bundle.LABELS)
+    assert (about["model"], about["hook"]) == ("stories15M", folder.name)
+    assert about["digest"] == bundle.about(SAES_DIR / bundle.TEXTS)["digest"]
+    assert int(about["tokens"]) >= 100_000
+    labels = BundledLabels(folder / bundle.LABELS)
+    names, width = dict(labels.names()), json.loads((folder / "cfg.json").read_text())["d_sae"]
+    assert 0.9 * width <= len(names) <= width
+    assert max(names) < width
+    for feature in list(names)[:: len(names) // 20]:
+        label = labels.full(feature)
+        assert 0 < len(label.text) < 80
+        assert (len(label.boosts), len(label.suppresses)) == (8, 5)
+        assert 0 < label.frequency <= 1
+        assert 1 <= len(label.contexts) <= 10
+        assert all(0 <= value <= label.max_activation for context in label.contexts for _, value in context)
+        assert max(value for _, value in label.contexts[0]) == pytest.approx(label.max_activation, rel=0.01)
+        clear = label.score is not None and label.score >= float(about["clear"])
+        assert clear == (label.text != "unclear" and not label.text.startswith("dense"))
 
 
-def test_a_label_tells_what_fires_from_what_is_boosted():
-    assert make_label([" girl", " Girl", " boy"], [0.5, 0.2, 0.15], [" named", " Named", " who"]) == (
-        "girl, boy → named, who"
-    )
-    assert make_label([".", " the", ","], [0.05, 0.04, 0.04], [" Lily"]) == "many: ‘.’, the → Lily"
-    assert make_label(["\n"], [1.0], []) == "↵"
-    assert make_label(["ened", " op"], [0.6, 0.3], []) == "-ened, op"
+def test_an_evaluation_is_what_the_bare_model_gives(model, bridge, sae, fresh):
+    stories = fresh[:4]
+    [measured] = measure(bridge, {HOOK: sae}, RECIPES["stories15m"], stories, 3).values()
+    mask = counted(stories)
+    with torch.inference_mode():
+        x = model(stories, output_hidden_states=True).hidden_states[3]
+        features = sae.encode(x)
+        error = (x - sae.decode(features))[mask].double().square().sum()
+        spread = (x[mask].double() - x[mask].double().mean(0)).square().sum()
+
+        def loss(change):
+            block = model.model.layers[3]
+            hook = block.register_forward_pre_hook(
+                lambda _, args, kw: ((change(args[0]), *args[1:]), kw), with_kwargs=True
+            )
+            logits = model(stories[:3]).logits
+            hook.remove()
+            each = torch.nn.functional.cross_entropy(
+                logits[:, :-1].flatten(0, 1), stories[:3, 1:].flatten(), reduction="none"
+            )
+            return float(each[(mask[:3, :-1] & mask[:3, 1:]).flatten()].mean())
+
+        clean, zeroed = loss(lambda x: x), loss(torch.zeros_like)
+        spliced = loss(lambda x: torch.where(mask[:3, :, None], sae.decode(sae.encode(x)), x))
+        expected = {
+            "tokens": int(mask.sum()),
+            "explained_variance": float(1 - error / spread),
+            "l0": float((features[mask] > 0).sum(1).double().mean()),
+            "cossim": float(torch.cosine_similarity(x, sae.decode(features), dim=-1)[mask].mean()),
+            "dead_share": float((features[mask] > 0).any(0).logical_not().double().mean()),
+            "loss_tokens": int((mask[:3, :-1] & mask[:3, 1:]).sum()),
+            "loss_clean": clean,
+            "loss_spliced": spliced,
+            "loss_zeroed": zeroed,
+            "loss_recovered": (zeroed - spliced) / (zeroed - clean),
+        }
+    assert measured == {name: pytest.approx(value, rel=2e-4) for name, value in expected.items()}
+
+
+def test_stability_is_the_share_of_features_that_are_found_again():
+    def sae(rows, seed=0):
+        return SimpleNamespace(
+            W_dec=torch.tensor(rows), cfg=SimpleNamespace(metadata=SimpleNamespace(training_seed=seed))
+        )
+
+    one = sae([[1.0, 0.0], [0.9, 0.1], [0.0, 5.0], [-1.0, -1.0]])
+    other = sae([[2.0, 0.0], [0.6, 0.8], [0.0, -1.0], [0.0, -1.0]], seed=3)
+    # The first two have but one partner, the third a cosine of .8, the last cosines of .707.
+    assert stability(one, other) == {"second_seed": 3, "found_again": 1.0, "matched": 0.75}
+    assert stability(one, sae([[0.0, 1.0], [0.0, 1.0], [0.0, 1.0], [0.0, 1.0]]))["found_again"] == 0.25
 
 
 def test_licence_names_both_sources():

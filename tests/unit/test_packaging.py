@@ -16,7 +16,8 @@ NEEDED = [
     "axon_widget/embedded/stories15m/tokenizer.json",
     "axon_widget/embedded/stories15m/LICENSE",
     "axon_widget/embedded/stories15m-saes/blocks.3.hook_resid_pre/sae_weights.safetensors",
-    "axon_widget/embedded/stories15m-saes/blocks.3.hook_resid_pre/labels.json",
+    "axon_widget/embedded/stories15m-saes/blocks.3.hook_resid_pre/labels.sqlite3",
+    "axon_widget/embedded/stories15m-saes/texts.sqlite3",
 ]
 
 
