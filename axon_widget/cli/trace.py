@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
+from axon_widget.cli import model
+from axon_widget.cli.terminal import coloured, visible
 from axon_widget.trace import TokenStep, Trace, strongest
 
 _DIM, _BOLD, _OFF = "\033[2m", "\033[1m", "\033[0m"
@@ -18,17 +18,7 @@ _DIM, _BOLD, _OFF = "\033[2m", "\033[1m", "\033[0m"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's arguments."""
     parser.add_argument("prompt", help="the text to go on from")
-    parser.add_argument("--model", help="'embedded', a model's name or a directory (default: gpt2-small)")
-    parser.add_argument(
-        "--sae",
-        action="append",
-        help="'release/id' from SAELens' directory, or a directory; may be given several times",
-    )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: auto)")
-    parser.add_argument("--dtype", default="float32", help="float32, bfloat16 or float16 (default: float32)")
-    naming = parser.add_mutually_exclusive_group()
-    naming.add_argument("--labels", type=Path, metavar="FILE", help="name the features by a CSV or Parquet file")
-    naming.add_argument("--no-labels", action="store_true", help="name them by the tokens they boost, fetch nothing")
+    model.add_arguments(parser)
     writing = parser.add_argument_group("writing")
     writing.add_argument("--temperature", type=float, default=0.8, metavar="T", help="0 is greedy (default: 0.8)")
     writing.add_argument("--top-k", type=int, default=50, metavar="K", help="0 keeps all (default: 50)")
@@ -45,7 +35,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     from axon_widget.engine.sampling import Sampling
-    from axon_widget.engine.tracer import Tracer
 
     sampling = Sampling(
         temperature=options.temperature,
@@ -59,25 +48,11 @@ def run(options: argparse.Namespace) -> int:
     for path in (options.html, options.json):
         if path is not None and not path.absolute().parent.is_dir():
             raise ValueError(f"{path} cannot be written: there is no directory {path.parent}.")
-    with _loading() as say:
-        tracer = Tracer.load(
-            options.model,
-            options.sae,
-            device=options.device,
-            dtype=options.dtype,
-            labels=False if options.no_labels else options.labels,
-            progress=say,
-        )
-    if tracer.fallback:
-        print(f"axon: {tracer.fallback}", file=sys.stderr)
-    print(
-        f"{tracer.model_name}, features of {', '.join(sae.name for sae in tracer.saes)} on {tracer.model.device}",
-        file=sys.stderr,
-    )
+    tracer = model.load(options)
 
     # The trace alone may go to standard output; then the table goes beside it.
     out = sys.stderr if options.json == Path("-") else sys.stdout
-    colour = out.isatty() and "NO_COLOR" not in os.environ
+    colour = coloured(out)
     trace, code = Trace(), 0
     steps = tracer.stream(options.prompt, sampling, seed=options.seed, trace=trace)
     try:
@@ -91,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         steps.close()
         trace.finish = "stopped"
         code = 130
-    print("", _visible(trace.text, keep="\n"), sep="\n", file=out)
+    print("", visible(trace.text, keep="\n"), sep="\n", file=out)
     print(f"({trace.finish}; seed {trace.origin.seed})", file=out)
     if tracer.names.status:
         print(f"axon: {tracer.names.status}", file=sys.stderr)
@@ -114,26 +89,12 @@ def _line(step: TokenStep, count: int, titles: Sequence[str], colour: bool) -> s
     """Show a token: its place, its text, its probability, and the strongest features of each SAE."""
     place = f"{step.position:4d} {'+' if step.generated else ' '}"
     chance = "" if step.logprob is None else f"{math.exp(step.logprob):4.0%}"
-    named = [(f.sae, f"{f.activation:.2f} {_visible(f.label) or f'#{f.id}'}") for f in strongest(step, count)]
+    named = [(f.sae, f"{f.activation:.2f} {visible(f.label) or f'#{f.id}'}") for f in strongest(step, count)]
     lines = ["   ".join(name for of, name in named if of == sae) for sae in range(len(titles))]
     if len(titles) > 1:
         lines = [f"{title}: {line}" for title, line in zip(titles, lines, strict=True) if line]
     features = "   ".join(lines)
-    token = f"{_visible(step.token) or '·':<14}"
+    token = f"{visible(step.token) or '·':<14}"
     if colour:
         token, features = f"{_BOLD}{token}{_OFF}", f"{_DIM}{features}{_OFF}"
     return f"{place} {token} {chance:>5}  {features}".rstrip()
-
-
-def _visible(text: str, keep: str = "") -> str:
-    """Show what a terminal would act on (line breaks, escape sequences, text direction) instead of sending it."""
-    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
-
-
-@contextmanager
-def _loading() -> Generator[Callable[[str], None]]:
-    """Show on one line of the terminal what is being loaded."""
-    from tqdm import tqdm
-
-    with tqdm(total=0, bar_format="{desc} [{elapsed}]", leave=False, file=sys.stderr, disable=None) as bar:
-        yield lambda sentence: bar.set_description_str(f"Loading {sentence}")

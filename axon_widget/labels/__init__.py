@@ -139,6 +139,11 @@ class Labels(Watched):
         """Have all that can be known of a feature looked up, in the background."""
 
     @property
+    def coming(self) -> bool:
+        """Whether labels are on their way."""
+        return False
+
+    @property
     def status(self) -> str:
         """How far the labels are, or why they do not come, as a sentence; empty where there is nothing to say."""
         return ""

@@ -132,6 +132,11 @@ class NeuronpediaLabels(Labels):
         self._look_ups.wake()
 
     @property
+    def coming(self) -> bool:
+        """Whether labels are on their way."""
+        return self._download is not None
+
+    @property
     def status(self) -> str:
         """How far the labels are, or why they do not come; empty where there is nothing to say."""
         progress = self._progress

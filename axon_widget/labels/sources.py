@@ -125,6 +125,7 @@ class CalledLabels(Labels):
         self._known: dict[int, Label] = {}
         self._asked = set[int]()
         self._waiting: dict[int, None] = {}
+        self._calling = False
         self._problem = ""
         self._lock = threading.Lock()
         self._calls = Background(self._call)
@@ -133,6 +134,11 @@ class CalledLabels(Labels):
     def source(self) -> str:
         """Where the labels come from."""
         return self._source
+
+    @property
+    def coming(self) -> bool:
+        """Whether labels are on their way."""
+        return self._calling
 
     @property
     def status(self) -> str:
@@ -159,6 +165,7 @@ class CalledLabels(Labels):
                 return
             self._asked.add(feature)
             self._waiting[feature] = None
+            self._calling = True
         self._calls.wake()
 
     def _call(self) -> float | None:
@@ -177,7 +184,7 @@ class CalledLabels(Labels):
         with self._lock:
             if name := clean(text or ""):
                 self._known[feature] = Label(name, self._source)
-            more = bool(self._waiting)
+            more = self._calling = bool(self._waiting)
         self.report(now=not more)
         return 0.0
 

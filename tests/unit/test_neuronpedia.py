@@ -163,6 +163,19 @@ def test_new_batches_are_looked_for_after_a_week_and_only_those_that_changed_are
     assert host.asked("list-type=2") == 2 * -(-(BATCHES + 0) // host.page)
 
 
+def test_labels_are_on_their_way_until_all_have_come(host, make, monkeypatch):
+    labels = make()
+    assert not labels.coming
+    labels.start()
+    assert labels.coming
+    until(lambda: not labels.coming)
+    assert len(list(labels.names())) == 900
+    monkeypatch.setenv("AXON_OFFLINE", "1")
+    offline = make()
+    offline.start()
+    assert not offline.coming
+
+
 def test_what_is_in_is_not_fetched_again(host, make):
     host.fault("batch-5", "hang up")
     labels = make()
