@@ -1,7 +1,8 @@
 """See what a language model is doing inside, token by token.
 
 ``AxonWidget`` is the notebook widget, ``Tracer`` the engine behind it, ``Trace`` the record they write and
-``available_saes`` the catalog. Names load on first use, so that ``import axon_widget`` costs no torch.
+``available_saes`` the catalog; ``check`` tries whether a model does as it should. Names load on first use, so that
+``import axon_widget`` costs no torch.
 """
 
 from importlib import import_module
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from axon_widget.catalog import available_saes
+    from axon_widget.checks import check
     from axon_widget.engine.sampling import Sampling
     from axon_widget.engine.tracer import Tracer
     from axon_widget.graph import Graph
@@ -34,6 +36,7 @@ __all__ = [
     "Trace",
     "Tracer",
     "available_saes",
+    "check",
 ]
 
 _HOME = {
@@ -47,6 +50,7 @@ _HOME = {
     "Trace": "axon_widget.trace",
     "Tracer": "axon_widget.engine.tracer",
     "available_saes": "axon_widget.catalog",
+    "check": "axon_widget.checks",
 }
 
 

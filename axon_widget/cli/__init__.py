@@ -12,6 +12,7 @@ from axon_widget import __version__
 
 _COMMANDS = {
     "trace": "write on from a prompt and show, token by token, which features fire (also without its name)",
+    "check": "try whether a model with its SAEs does as it should",
     "saes": "list the SAEs there are",
     "labels": "fetch labels before going offline, export them, say which are stored",
 }

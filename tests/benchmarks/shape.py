@@ -1,8 +1,6 @@
 """A model of gpt2-small's exact shape with random weights, and a sparse autoencoder of gpt2-small-res-jb's shape."""
 
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ from sae_lens.saes.standard_sae import StandardSAE, StandardSAEConfig
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from axon_widget.checks.speed import timed as timed
 from axon_widget.engine.features import FeatureReader
 from axon_widget.engine.hooks import HookedModel
 from axon_widget.engine.tracer import Tracer
@@ -76,13 +75,6 @@ def make_tracer() -> Tracer:
         reader = FeatureReader(make_sae(model, 1))
         wrapped = HookedModel.wrap("gpt2", model, tokenizer)
         return Tracer(wrapped, tokenizer, [reader], model_name="gpt2-small's shape")
-
-
-def timed(action: Callable[[], Any]) -> float:
-    """Give the milliseconds something takes."""
-    start = time.perf_counter()
-    action()
-    return (time.perf_counter() - start) * 1e3
 
 
 @torch.inference_mode()

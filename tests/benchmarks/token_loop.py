@@ -30,8 +30,9 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 import torch
 from tqdm import tqdm
 
-from axon_widget.engine.tracer import Tracer
-from tests.benchmarks.shape import FEATURES, HOOK, make_hooked, make_tracer, timed, word
+from axon_widget.checks.speed import in_turn, our_loop, plain_loop, ratios, timed
+from axon_widget.trace import TokenStep
+from tests.benchmarks.shape import FEATURES, HOOK, make_hooked, make_tracer, word
 
 LENGTHS = (40, 160)
 TOKENS = 8  # timed in each round: as many before each length as after it
@@ -42,29 +43,12 @@ LEAST_OF_AXON = {40: 6.0, 160: 8.0}
 Times = dict[str, dict[int, list[list[float]]]]
 
 
-def plain_loop(model: Any, ids: list[int]) -> Iterator[None]:
-    """(a): write greedily with the cache; the first step reads the prompt."""
-    with torch.inference_mode():
-        out = model(torch.tensor([ids]), use_cache=True)
-        yield
-        while True:
-            token = out.logits[:, -1:].argmax(-1)
-            out = model(token, past_key_values=out.past_key_values, use_cache=True)
-            yield
-
-
-def our_loop(tracer: Tracer, ids: list[int], firing: list[int]) -> Iterator[None]:
-    """(b): the same through `Tracer.stream`; notes how many features fire."""
-    prompt = " ".join(word(token) for token in ids[1:])
-    steps = tracer.stream(prompt, temperature=0, repetition_penalty=1, max_tokens=TOKENS, seed=0)
-    for _ in ids:
-        next(steps)
-    yield
+def counting(steps: Iterator[TokenStep], firing: list[int]) -> Iterator[TokenStep]:
+    """(b): give the steps as they come and note how many features fire."""
     for step in steps:
-        assert step.generated
         assert not step.special
         firing.append(step.l0)
-        yield
+        yield step
 
 
 def axon_loop(hooked: Any, sae: Any, ids: list[int]) -> Iterator[None]:
@@ -82,7 +66,7 @@ def axon_loop(hooked: Any, sae: Any, ids: list[int]) -> Iterator[None]:
 def measure(rounds: int) -> tuple[Times, dict[str, Any]]:
     """Run all loops in turn and give each one's milliseconds: loop, length, round, token."""
     tracer = make_tracer()
-    model, sae, tokenizer = tracer.model.plain, tracer.readers[0].sae, tracer.vocabulary.tokenizer
+    model, sae = tracer.model.plain, tracer.readers[0].sae
     hooked = make_hooked(model)
     weights = {id(p): p.nbytes for p in model.parameters()}  # the unembedding is the embedding: counted once
     needed = sum(weights.values()) + sae.W_enc.nbytes
@@ -96,18 +80,16 @@ def measure(rounds: int) -> tuple[Times, dict[str, Any]]:
     with tqdm(total=(rounds + 1) * len(LENGTHS) * TOKENS * len(LOOPS), unit="token", desc="three loops in turn") as bar:
         for counted in range(-1, rounds):
             for length in LENGTHS:
-                ids = [tokenizer.bos_token_id]
-                ids += torch.randint(0, 50_000, (length - TOKENS // 2 - 1,), generator=generator).tolist()
+                ids = torch.randint(0, 50_000, (length - TOKENS // 2 - 1,), generator=generator).tolist()
+                prompt = " ".join(map(word, ids))
+                ids = tracer.vocabulary.encode(prompt, tracer.model.context)
                 loops = {
                     "plain": plain_loop(model, ids),
-                    "ours": our_loop(tracer, ids, firing),
+                    "ours": counting(our_loop(tracer, prompt, TOKENS + 1), firing),
                     "axon": axon_loop(hooked, sae, ids),
                 }
-                took: dict[str, list[float]] = {}
-                for name, loop in loops.items():
-                    next(loop)  # the prompt
-                    took[name] = [timed(lambda loop=loop: next(loop)) for _ in range(TOKENS)]
-                    bar.update(TOKENS)
+                took = in_turn(loops, TOKENS)
+                bar.update(TOKENS * len(LOOPS))
                 reading.append(timed(block.sum))
                 if counted >= 0:
                     for name in LOOPS:
@@ -128,18 +110,14 @@ def figures(times: Times, facts: dict[str, Any]) -> dict[str, Any]:
     """Reduce the readings to medians, paired ratios and whether the targets are met."""
     result: dict[str, Any] = {**facts, "ms": {}, "ratios": {}, "met": True}
     for length in LENGTHS:
-        medians = {loop: [statistics.median(r) for r in times[loop][length]] for loop in LOOPS}
+        rounds = {loop: times[loop][length] for loop in LOOPS}
         ms = {loop: statistics.median([x for r in times[loop][length] for x in r]) for loop in LOOPS}
-        over_plain = _ratio(medians["ours"], medians["plain"])
-        under_axon = _ratio(medians["axon"], medians["ours"])
+        over_plain = statistics.median(ratios(rounds["ours"], rounds["plain"]))
+        under_axon = statistics.median(ratios(rounds["axon"], rounds["ours"]))
         result["ms"][length] = ms
         result["ratios"][length] = {"ours/plain": over_plain, "axon/ours": under_axon}
         result["met"] &= over_plain <= MOST_OF_PLAIN and under_axon >= LEAST_OF_AXON[length]
     return result
-
-
-def _ratio(above: list[float], below: list[float]) -> float:
-    return statistics.median([a / b for a, b in zip(above, below, strict=True)])
 
 
 def table(result: dict[str, Any]) -> str:
