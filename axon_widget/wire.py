@@ -48,7 +48,7 @@ FOUND = 60
 CATALOG = 60
 """The most SAEs that are told of at once."""
 _OTHERS = 5  # other names of a feature
-_CONTEXTS = 3  # texts in which it fires
+_CONTEXTS = 10  # texts in which it fires
 
 
 def unknown(feature: int, sae: int) -> bool | None:

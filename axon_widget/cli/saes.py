@@ -1,4 +1,4 @@
-"""``axon saes``: list the SAEs there are."""
+"""``axon saes``: list the SAEs there are, or tell all that is known of one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from axon_widget import catalog
+from axon_widget import card, catalog
 from axon_widget.catalog import CatalogEntry
 
 _ROWS = 40
@@ -78,6 +78,9 @@ def _show(found: Sequence[CatalogEntry], cached: set[str], limit: int | None) ->
         print(f"{len(found) - len(rows):,} more: narrow the search, or add --all.")
     if any(catalog.refusal(entry) for entry in found[:limit]):
         print("Those marked with * cannot be traced: they do not give back what they read.")
+    if len(found) == 1:
+        terms = card.of_entry(found[0])
+        print("\n".join(f"{term:<30}  {words}" for term, words in terms), end="\n\n")
     loadable = next((entry for entry in found if not catalog.refusal(entry)), None)
     if loadable is not None:
         print(f'To load one: axon "Some text" --sae {loadable.name}, or in Python AxonWidget(sae="{loadable.name}")')

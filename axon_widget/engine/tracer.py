@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from axon_widget import card
 from axon_widget.engine.attribution import Unembedding, ablate, explain
 from axon_widget.engine.directions import Directions, Near
 from axon_widget.engine.features import FeatureReader, depth
@@ -183,6 +184,7 @@ class Tracer:
                 "context": reader.context,
                 "neuronpedia": reader.neuronpedia,
                 "labels": reader.labels.source,
+                "card": [list(row) for row in card.of_sae(reader.name, reader.sae)],
             }
             for reader, title in zip(self.readers, Origin(saes=self.saes).titles, strict=True)
         ]

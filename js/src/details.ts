@@ -43,7 +43,7 @@ export interface Details {
 }
 
 const MOST_OTHERS = 30;
-const MOST_CONTEXTS = 5;
+const MOST_CONTEXTS = 10;
 
 export function readDetails(value: unknown): Details | null {
   const raw = record(value);

@@ -8,6 +8,7 @@ import { pinButton, showPin, tagOf } from "./firing";
 import { type Key, keyOf, partsOf, SIGNIFICANT } from "./frame";
 import { explained, otherNames, pageOf, scored, sourceLine } from "./label-about";
 import type { Panel } from "./prompt";
+import { saeCard } from "./sae-card";
 import { section } from "./section";
 import { spark } from "./spark";
 import { steerControl } from "./steer-control";
@@ -44,6 +45,7 @@ export function featurePanel(link: Link, store: Store, live: boolean, choose: (k
   const together = featureRows("neighbours", "Fires together with", link, store, choose);
   const alike = featureRows("nearest", "Points the same way", link, store, choose);
   alike.head.title = "Nearest features by the cosine between decoder directions";
+  const card = saeCard(() => "About this SAE");
   const element = el(
     "div",
     { class: "one" },
@@ -61,6 +63,7 @@ export function featurePanel(link: Link, store: Store, live: boolean, choose: (k
     alike.element,
     firesOn.element,
     examples.element,
+    card.element,
   );
 
   const neighbours = (key: Key) => {
@@ -119,6 +122,7 @@ export function featurePanel(link: Link, store: Store, live: boolean, choose: (k
       nearest(details);
       words(firesOn, details?.firesOn ?? []);
       examples.show(details?.contexts ?? []);
+      card.show(store.saes[selected.sae]);
     },
     dispose() {
       steer?.dispose?.();

@@ -105,6 +105,8 @@ export interface SaeInfo {
   neuronpedia: string;
   /** A sentence on where its labels come from. */
   labels: string;
+  /** What it is and how good it was measured to be, as terms with what is known of them. */
+  card: [term: string, words: string][];
 }
 
 export interface Info {
@@ -276,6 +278,8 @@ export function readRun(value: unknown): RunInfo | null {
   };
 }
 
+const MOST_CARD = 40;
+
 function readSae(value: unknown): SaeInfo {
   const raw = record(value) ?? {};
   const layer = whole(raw.layer) ?? 0;
@@ -288,6 +292,12 @@ function readSae(value: unknown): SaeInfo {
     title: text(raw.title) || `layer ${layer}`,
     neuronpedia: text(raw.neuronpedia),
     labels: text(raw.labels),
+    card: list(raw.card)
+      .slice(0, MOST_CARD)
+      .flatMap((row): [string, string][] => {
+        const [term, words] = [text(list(row)[0]), text(list(row)[1])];
+        return term && words ? [[term, words]] : [];
+      }),
   };
 }
 

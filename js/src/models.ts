@@ -1,9 +1,11 @@
 /** The model menu: every SAE that can be loaded, to be found by a few letters. */
 import type { Catalog, Offer } from "./catalog";
 import { button, el, oneLine, short, write } from "./dom";
+import { readInfo } from "./frame";
 import { picker } from "./picker";
 import { popup } from "./popup";
 import type { Panel } from "./prompt";
+import { saeCard } from "./sae-card";
 import type { Link } from "./wire";
 
 /** `opener` is the button that opens it. */
@@ -43,11 +45,13 @@ export function modelMenu(link: Link, opener: HTMLElement): Panel {
     leave,
   });
   const close = button("models-close", "close", "", "Close (Esc)", leave);
+  const cards = el("div", { class: "cards", axon: "models-cards" });
   const note = el("p", { class: "hint", axon: "models-note", attrs: { role: "status" } });
   const element = el(
     "div",
     { class: "models", attrs: { role: "dialog", "aria-label": "Choose a model" } },
     el("div", { class: "search-line" }, offers.field, close),
+    cards,
     offers.list,
     note,
   );
@@ -60,13 +64,26 @@ export function modelMenu(link: Link, opener: HTMLElement): Panel {
       offers.field.focus({ preventScroll: true });
       offers.field.select();
       offers.ask();
+      about();
     },
   });
 
+  /** What is loaded stands above what could be. */
+  const about = () => {
+    const saes = (readInfo(link.trait("info"))?.saes ?? []).filter(({ card }) => card.length > 0);
+    const shown = saes.map((sae) => {
+      const card = saeCard(({ name }) => `About ${name}`);
+      card.show(sae);
+      return card.element;
+    });
+    cards.replaceChildren(...shown);
+  };
   const update = () => write(note, catalog ? summary(catalog, asked) : "Looking through the catalog…");
   // What is loaded is marked.
   const off = link.onTraits(["info"], () => {
-    if (!element.hidden) offers.later();
+    if (element.hidden) return;
+    offers.later();
+    about();
   });
   update();
   return {

@@ -318,7 +318,7 @@ def test_a_features_message_is_bounded_and_is_json():
         fires_on=((HOSTILE[1], 4.11111),),
         boosts=(HOSTILE[2],),
         suppresses=(HOSTILE[3],),
-        contexts=(((HOSTILE[2], 0.12345), (" x", 2.0)),) * 9,
+        contexts=(((HOSTILE[2], 0.12345), (" x", 2.0)),) * 12,
         frequency=0.01,
         max_activation=6.5,
         dense=True,
@@ -329,7 +329,7 @@ def test_a_features_message_is_bounded_and_is_json():
     assert strict(message) < 8000
     assert [row[:3] for row in message["nearest"]] == [[2, i, 0.988] for i in range(8)]
     assert all(len(row[3]) <= 60 for row in message["nearest"])
-    assert [[a for _, a in context] for context in message["contexts"]] == [[0.123, 2.0]] * 3
+    assert [[a for _, a in context] for context in message["contexts"]] == [[0.123, 2.0]] * 10
     assert message["kind"] == "feature"
     known = {name: message[name] for name in ("id", "sae", "layer", "score", "dense")}
     assert known == {"id": 77, "sae": 2, "layer": 3, "score": 0.5, "dense": True}
