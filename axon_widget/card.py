@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
+from axon_widget import embedded
 from axon_widget.catalog import CatalogEntry
-from axon_widget.embedded import SHIPPED
 from axon_widget.labels.text import clean
 
 Card: TypeAlias = "list[tuple[str, str]]"
@@ -64,8 +64,7 @@ def of_sae(name: str, sae: Any) -> Card:
 
 def _of_folder(name: str) -> Card:
     """Give what the files beside an SAE tell; nothing where there are none."""
-    release, _, hook = name.partition("/")
-    folder = next((model.sae_dir(hook) for model in SHIPPED if model.release == release), Path(name))
+    folder = embedded.folder_of(name) or Path(name)
     measured, config = _json(folder / "metrics.json"), _json(folder / "cfg.json")
     if not measured:
         return []

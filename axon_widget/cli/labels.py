@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from axon_widget import catalog
+from axon_widget import catalog, embedded
 from axon_widget.catalog import CatalogEntry
+from axon_widget.labels.bundle import LABELS
 from axon_widget.labels.store import Store
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def _export(name: str, file: Path, store: Store) -> None:
         raise ValueError(f"{file} cannot be written: give a name that ends in {', '.join(_WRITERS)}.")
     if not file.absolute().parent.is_dir():
         raise ValueError(f"{file} cannot be written: there is no directory {file.parent}.")
-    entry = _labelled(name)
+    entry = catalog.find(name)
     rows = _rows(entry, store)
     if not rows:
         raise ValueError(f"No labels of {entry.name} are stored: axon labels fetch {name}")
@@ -126,9 +127,14 @@ def _export(name: str, file: Path, store: Store) -> None:
 
 def _rows(entry: CatalogEntry, store: Store) -> list[dict[str, Any]]:
     """Give all that is stored, feature by feature."""
+    from axon_widget.labels.bundled import BundledLabels
     from axon_widget.labels.neuronpedia import NeuronpediaLabels
 
-    labels = NeuronpediaLabels(entry.neuronpedia, entry.width, store)
+    folder = embedded.folder_of(entry.name)
+    if folder is not None and (file := folder / LABELS).is_file():
+        labels = BundledLabels(file)
+    else:
+        labels = NeuronpediaLabels(_labelled(entry.name).neuronpedia, entry.width, store)
     return [
         {
             "index": feature,

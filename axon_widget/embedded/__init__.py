@@ -37,3 +37,9 @@ SAES_DIR = STORIES.saes
 def sae_dir(hook: str) -> Path:
     """Return the directory of the embedded model's autoencoder at a hook point, whether or not there is one."""
     return STORIES.sae_dir(hook)
+
+
+def folder_of(name: str) -> Path | None:
+    """Return the folder of a shipped autoencoder by the name it is loaded by, None where it is none."""
+    release, _, hook = name.partition("/")
+    return next((model.sae_dir(hook) for model in SHIPPED if model.release == release), None)

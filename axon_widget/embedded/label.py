@@ -20,7 +20,7 @@ from tqdm import tqdm
 from axon_widget.embedded.activations import load_bridge, load_sae
 from axon_widget.embedded.firing import Firing, Floats, Ints, Text, text_of, watch
 from axon_widget.embedded.recipes import RECIPES, Recipe, arguments
-from axon_widget.embedded.rules import LONG, SNIPPET, Half, Lexicon, find, peaks, score
+from axon_widget.embedded.rules import LONG, Half, Lexicon, find, peaks, score
 from axon_widget.engine.vocabulary import Vocabulary
 from axon_widget.labels import DENSE, bundle
 from axon_widget.labels.bundle import More, Summary
@@ -38,9 +38,8 @@ SEEN = 5  # a token must have been seen this often to be named among the boosted
 LIFT = 2.0  # and a feature must be this much stronger on a token than on average to be said to fire on it
 FIRES_ON, BOOSTS, SUPPRESSES = 8, 8, 5
 SOURCE = (
-    "A rule found by program in one half of {tokens:,} held-out tokens ({dataset}) and scored on the other half, on as "
-    "many snippets of {snippet} tokens in which the feature fires, from all of its range, as in which it is silent: "
-    "the mean of the shares of firings found and of silent snippets left alone. Below {clear:g} it is unclear."
+    "A rule that a program found in one half of {tokens:,} held-out tokens ({dataset}) and scored on the other half; "
+    "unclear below {clear:g}."
 )
 SCORED_BY = "balanced accuracy on held-out text, chance .5"
 
@@ -210,7 +209,7 @@ def label(
     tokens = int(material.text.counted.sum())
     for hook, firing in watch(bridge, saes, recipe, rows).items():
         told = {
-            "source": SOURCE.format(tokens=tokens, dataset=recipe.dataset, snippet=SNIPPET, clear=CLEAR),
+            "source": SOURCE.format(tokens=tokens, dataset=recipe.dataset, clear=CLEAR),
             "scored_by": SCORED_BY,
             **of[hook],
             "model": recipe.model.name,

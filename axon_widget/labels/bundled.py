@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class BundledLabels(Labels):
 
     def _told(self, more: bundle.More) -> dict[str, Any]:
         """Put tokens' own texts in place of their numbers."""
-        if not self._is_text():
+        if not self._has_text:
             return {}
         contexts = bundle.windows(self._texts, more.contexts)
         ids = [token for token, _ in more.fires_on] + [*more.boosts, *more.suppresses]
@@ -111,7 +112,8 @@ class BundledLabels(Labels):
             ),
         }
 
-    def _is_text(self) -> bool:
+    @cached_property
+    def _has_text(self) -> bool:
         """Tell whether the text beside the SAEs is the one that these labels were made from."""
         try:
             return self._texts.is_file() and bundle.about(self._texts).get("digest") == self._digest

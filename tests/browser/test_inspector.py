@@ -55,6 +55,23 @@ def test_click_on_a_node_and_beside_it(bench: Notebook, shot: Callable[..., None
     assert view.part("fires-on").locator(".chip").count() == min(len(known[2]), 16)
     assert view.part("boosts").locator(".chip").count() == min(len(known[3]), 16)
     check_firings(view, bench, node["id"])
+    contexts = bench.python(f"w.feature({node['id']}).contexts")
+    examples = view.part("examples").locator(".context")
+    assert examples.count() == len(contexts) > 1
+    for i, context in enumerate(contexts):
+        peak = max(context, key=lambda pair: pair[1])[0]
+        assert (examples.nth(i).locator("mark").text_content() or "").strip() == peak.strip().replace("\n", "↵")
+    # What is known of its SAE stands under it, and in the model menu.
+    card = bench.python("w.info['saes'][0]['card']")
+    assert ["features", f"{bench.python('w.tracer.readers[0].d_sae'):,} over 288 dimensions"] in card
+    view.part("sae-card").locator("summary").click()
+    told = view.part("sae-card").locator(".facts > *").all_inner_texts()
+    assert told == [words for row in card for words in row]
+    view.part("sae-card").locator("summary").click()
+    view.part("open-models").click()
+    assert view.part("models-cards").locator("summary").all_inner_texts() == [f"About {bench.python('w.info')['sae']}"]
+    assert view.part("models-cards").locator(".facts > *").all_text_contents() == told
+    view.part("models-close").click()
     near = view.part("nearest").locator(".row")
     told = [[row.get_attribute("data-value"), row.locator(".value").inner_text()] for row in near.all()]
     assert len(told) == 8

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from axon_widget import card, catalog
+from axon_widget import card, catalog, embedded
 from axon_widget.cli import main
 from axon_widget.embedded import SHIPPED, STORIES, ShippedModel
 from axon_widget.engine.tracer import Tracer
@@ -26,7 +26,7 @@ METRICS = {
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
     model = ShippedModel("made-up", "made-up-saes", tmp_path, HOOK)
-    monkeypatch.setattr(card, "SHIPPED", (model,))
+    monkeypatch.setattr(embedded, "SHIPPED", (model,))
     (tmp_path / HOOK).mkdir()
     config = {"metadata": {"dataset": "a\x1b text", "training_tokens": 10_000_000, "context_size": 256}}
     (tmp_path / HOOK / "cfg.json").write_text(json.dumps(config))

@@ -236,3 +236,16 @@ def test_its_arguments_have_words():
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     assert parser.parse_args(["fetch", "a", "b"]).sae == ["a", "b"]
+
+
+def test_labels_that_come_with_the_package_are_exported(run, tmp_path):
+    from axon_widget.embedded import STORIES
+    from axon_widget.labels import bundle
+
+    assert run("export", "embedded/" + STORIES.hook, tmp_path / "own.json")[0] == 0
+    rows = json.loads((tmp_path / "own.json").read_text(encoding="utf-8"))
+    known = bundle.summaries(STORIES.sae_dir(STORIES.hook) / bundle.LABELS)
+    assert {row["index"]: (row["label"], row["score"]) for row in rows} == {
+        feature: (one.label, one.score) for feature, one in known.items()
+    }
+    assert all(len(row["boosts"]) == 8 for row in rows)

@@ -18,6 +18,7 @@ NEEDED = [
     "axon_widget/embedded/stories15m-saes/blocks.3.hook_resid_pre/sae_weights.safetensors",
     "axon_widget/embedded/stories15m-saes/blocks.3.hook_resid_pre/labels.sqlite3",
     "axon_widget/embedded/stories15m-saes/texts.sqlite3",
+    "axon_widget/embedded/smollm2-135m-saes/NOTICE",
 ]
 
 
