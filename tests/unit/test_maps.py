@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -114,8 +115,9 @@ def test_another_process_makes_the_same_map_while_everything_else_goes_first():
     def watch():
         while not done.wait(0.05):
             for child in psutil.Process().children():
-                if "axon_widget.maps.apart" in child.cmdline():
-                    nice.append(child.nice())
+                with suppress(psutil.NoSuchProcess):  # it may end meanwhile
+                    if "axon_widget.maps.apart" in child.cmdline():
+                        nice.append(child.nice())
 
     watching = threading.Thread(target=watch)
     watching.start()
