@@ -17,7 +17,7 @@ interface Slider {
   word?: [value: number, word: string];
 }
 
-export const SLIDERS: Slider[] = [
+const SLIDERS: Slider[] = [
   {
     name: "temperature",
     label: "Temperature",

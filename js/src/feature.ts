@@ -212,7 +212,7 @@ function factTable() {
 }
 
 /** q from s = -log10 q. */
-export function quantity(s: number): string {
+function quantity(s: number): string {
   if (s <= 0.0005) return "1";
   const q = 10 ** -s;
   if (q >= 0.1) return q.toFixed(1).replace(/^0/, "");

@@ -8,7 +8,7 @@ import type { Store } from "./store";
 import type { Link } from "./wire";
 
 export type Mode = "set" | "scale" | "off";
-export const MODES: [Mode, string, string][] = [
+const MODES: [Mode, string, string][] = [
   ["set", "set", "give it this activation on every token, whether it fires or not"],
   ["scale", "scale", "multiply its activation by this wherever it fires"],
   ["off", "off", "take it out: activation 0 on every token"],
@@ -22,7 +22,7 @@ export function modeOf(steer: Steer | undefined): Mode | null {
 }
 
 /** The highest activation worth setting: three times the highest that is known. */
-export function ceiling(store: Store, key: Key): number {
+function ceiling(store: Store, key: Key): number {
   const known = store.details.get(key)?.maximum ?? 0;
   return 3 * Math.max(known, store.node(key)?.peak ?? 0) || 10;
 }

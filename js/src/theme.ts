@@ -36,7 +36,7 @@ export function namedTheme(html: Marked, body: Marked): Theme | null {
   return words.includes("vscode-high-contrast-light") ? "light" : (found[0] ?? null);
 }
 
-export function pageTheme(): Theme {
+function pageTheme(): Theme {
   const system = matchMedia(LIGHT).matches ? "light" : "dark";
   if (matchMedia(FORCED).matches) return system;
   return namedTheme(document.documentElement, document.body) ?? system;
