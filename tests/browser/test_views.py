@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from tests.browser.conftest import SIZE, Watch
 from tests.browser.lab import Notebook, View
 
@@ -118,29 +116,29 @@ def test_running_the_cell_24_times_loses_no_context(bench: Notebook, watch: Watc
     assert bench.python(workers) == 1
 
 
-@pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
-def test_follows_the_theme(bench: Notebook, shot: Callable[..., None], theme: str) -> None:
+def test_follows_the_theme(bench: Notebook, shot: Callable[..., None]) -> None:
     view = bench.view(MAKE)
     write(bench, view)
-    bench.command("apputils:change-theme", theme=theme)
-    name = theme.split()[1].lower()
     try:
-        view.until("root.dataset.theme === argument", name)
-        view.at_rest()
-        brightness = view.root.evaluate(
-            "root => getComputedStyle(root).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + +b, 0) / 3"
-        )
-        assert (brightness > 200) == (name == "light")
-        assert (brightness < 50) == (name == "dark")
-        assert view.picture().colours > 300
-        shot(f"theme-{name}", view)
-        shot(f"theme-{name}-in-jupyterlab")
+        for theme in ("Dark", "Light"):
+            bench.command("apputils:change-theme", theme=f"JupyterLab {theme}")
+            name = theme.lower()
+            view.until("root.dataset.theme === argument", name)
+            view.at_rest()
+            brightness = view.root.evaluate(
+                "root => getComputedStyle(root).backgroundColor.match(/\\d+/g).slice(0, 3)"
+                ".reduce((a, b) => a + +b, 0) / 3"
+            )
+            assert (brightness > 200) == (name == "light")
+            assert (brightness < 50) == (name == "dark")
+            assert view.picture().colours > 300
+            shot(f"theme-{name}", view)
+            shot(f"theme-{name}-in-jupyterlab")
     finally:
         bench.command("apputils:change-theme", theme="JupyterLab Light")
 
 
-def test_narrow_and_hidden(bench: Notebook, shot: Callable[..., None]) -> None:
-    """In an output of half the width, and one that is not there to be measured when the view is made."""
+def test_in_half_the_width(bench: Notebook, shot: Callable[..., None]) -> None:
     view = bench.view(MAKE)
     write(bench, view)
     bench.page.set_viewport_size({"width": 640, "height": 1000})
