@@ -21,6 +21,8 @@ TIMES, WRITTEN = 3, 24
 TOLERANCE = 1e-5
 """How far, as a share of it, an activation may be from what it was: some GPU kernels add in no fixed order."""
 
+_TOLD = 6  # problems, at most
+
 CASES = {
     "one token": "a",
     "mathematics": "If x² + y² = 25 and x = -3, then y = ±4, because ∑ᵢ aᵢ ≤ 10⁻³ ⇒ √16 = 4.",
@@ -105,7 +107,9 @@ def length(tracer: Tracer, say: Say, tokens: int) -> Result:
         "finish": trace.finish,
         "problems": len(wrong),
     }
-    details = (*wrong[1:], *([f"The model ended its text {len(ends)} times and was made to go on."] if ends else ()))
+    if len(wrong) > _TOLD:
+        wrong[_TOLD - 1 :] = [f"There are {len(wrong) - _TOLD + 1} more such problems."]
+    details = (*wrong[1:], *([f"The model ended its text and was made to go on (ends: {len(ends)})."] if ends else ()))
     return Result(LENGTH, "fail" if wrong else "pass", found, looked_at, details, figures)
 
 
@@ -141,4 +145,5 @@ def _edge(tracer: Tracer, text: str, say: Say, name: str) -> tuple[bool, str]:
     if wrong:
         return False, wrong[0]
     shown = [step.l0 for step in trace if not step.special]
-    return True, f"{len(trace)} tokens, {min(shown)} to {max(shown)} features on each"
+    least, most = min(shown, default=0), max(shown, default=0)
+    return True, f"{len(trace)} tokens, {least if least == most else f'{least} to {most}'} features on each"

@@ -77,8 +77,8 @@ def check(tracer: Tracer, say: Say) -> Result:
     room = tracer.model.context - len(ids)
     most = MOST + MOST_FOR_EACH * len(tracer.readers)
     looked_at = (
-        f"{ROUNDS} rounds of {TOKENS} tokens behind {len(ids)}, greedy, the loops in turn; {torch.get_num_threads()} "
-        f"threads, {tracer.model.device}."
+        f"{ROUNDS} rounds of {TOKENS} tokens behind {len(ids)}, greedy, the loops in turn; PyTorch's threads: "
+        f"{torch.get_num_threads()}, device: {tracer.model.device}."
     )
     if room <= TOKENS:
         return Result(NAME, "not judged", f"The context of {tracer.model.context} is too short to time.", looked_at)

@@ -334,6 +334,24 @@ def test_a_run_that_stops_on_the_way_fails(small, monkeypatch):
     assert running.length(small, quiet, tokens=500).verdict == "fail"
 
 
+def test_many_problems_are_counted_and_not_all_told(small, monkeypatch):
+    monkeypatch.setattr(running, "PROMPT", tiny.PROMPT)
+    monkeypatch.setattr(running, "problems", lambda *_: [f"Problem {n}." for n in range(500)])
+    result = running.length(small, quiet, tokens=3)
+    assert (result.verdict, result.figures["problems"]) == ("fail", 500)
+    assert result.found.endswith("Problem 0.")
+    assert result.details[-1] == "There are 495 more such problems."
+    assert len(result.details) == 5
+
+
+def test_a_text_that_ends_at_once_and_one_of_special_tokens_alone_are_whole(small, monkeypatch):
+    monkeypatch.setattr(small._loop, "_eos", set(range(1000)))
+    assert running._edge(small, tiny.END, quiet, "x") == (True, "2 tokens, 0 features on each")
+    monkeypatch.setattr(small.vocabulary, "special", set(range(1000)))
+    monkeypatch.setattr(running, "problems", lambda *_: [])
+    assert running._edge(small, tiny.END, quiet, "x") == (True, "2 tokens, 0 features on each")
+
+
 @pytest.fixture
 def whole(small):
     return small, small.run(tiny.PROMPT, max_tokens=4, seed=1)

@@ -9,6 +9,8 @@ from axon_widget.checks import NAMES, contrast, running, speed, topics
 from axon_widget.checks.result import Result
 from axon_widget.cli import check as cli
 from axon_widget.cli import main, model
+from tests.standins import small
+from tests.standins.hub import Hub
 
 WRITTEN = "5"
 
@@ -129,6 +131,19 @@ def test_layers_choose_the_default_saes_of_a_model(capsys, decided):
     assert model._at(None, [4]) == model._at("gpt2-small", [4])
     _, out, _ = run(capsys, "--layers", "3", "--json")
     assert json.loads(out)["saes"] == ["embedded/blocks.3.hook_resid_pre"]
+
+
+def test_a_model_of_the_hub_by_its_layer(capsys, small_repositories, monkeypatch, tmp_path):
+    with Hub(*small_repositories) as hub:
+        small.connect(monkeypatch, hub, tmp_path / "cache")
+        named = ("--model", "gpt2-small", "--layers", "1", "--no-labels")
+        code = main(["check", *named, "--device", "cpu", "--tokens", "3", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert told["saes"] == [small.RESIDUAL]
+    verdicts = {check["name"]: check["verdict"] for check in told["checks"]}
+    assert verdicts["topics"] == verdicts["speed"] == "not judged"
+    assert verdicts["repeats"] == verdicts["length"] == verdicts["edges"] == "pass"
+    assert code == (verdicts["contrast"] == "fail")
 
 
 def test_layers_of_a_directory_are_not_known(tmp_path):
