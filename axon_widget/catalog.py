@@ -15,14 +15,15 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from axon_widget import embedded
 from axon_widget.directory import (
     CatalogEntry,
     Configs,
     downloaded_configs,
     downloaded_weights,
-    embedded_entries,
     entries,
     read,
+    shipped_entries,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def find(name: str) -> CatalogEntry:
             return entry
     head, layer = _split(name)
     of_release = [entry for entry in everything if entry.release == head]
-    if not of_release:
+    if not of_release or embedded.named(name):
         try:
             return default_sae(name)
         except LookupError:
@@ -159,7 +160,7 @@ def search(
     """
     words = re.sub(r"\blayer[ _]?(\d+)", r" @\1 ", text.casefold()).replace("@", " @").split()
     places = {word for word in words if re.fullmatch(r"@\d+", word)}
-    index = _index(downloaded_configs())
+    index = _index(tuple(shipped_entries()), downloaded_configs())
     for word in set(words) - places:
         index = [(known, entry) for known, entry in index if word in known]
     accepted = _accepts(_everything(), model, layer, hook, labelled)
@@ -186,10 +187,14 @@ def refusal(entry: CatalogEntry) -> str:
 
 
 def cached(among: Iterable[CatalogEntry]) -> set[str]:
-    """Give the names of those SAEs whose weights are on this machine: in the Hugging Face cache, or embedded."""
+    """Give the names of those SAEs that are on this machine.
+
+    The weights of one are in the Hugging Face cache, or come with the package; then its model must be here too.
+    """
     among = list(among)
     weights = {repo: downloaded_weights(repo) for repo in {entry.repo for entry in among if entry.repo}}
-    return {entry.name for entry in among if not entry.repo or entry.path in weights[entry.repo]}
+    here = {model.release: model.here() for model in embedded.SHIPPED}
+    return {entry.name for entry in among if (entry.path in weights[entry.repo] if entry.repo else here[entry.release])}
 
 
 def _told(entry: CatalogEntry, column: str) -> Any:
@@ -198,13 +203,13 @@ def _told(entry: CatalogEntry, column: str) -> Any:
 
 
 def _everything() -> list[CatalogEntry]:
-    return [*embedded_entries(), *entries()]
+    return [*shipped_entries(), *entries()]
 
 
 @lru_cache(maxsize=1)
-def _index(configs: Configs) -> list[tuple[str, CatalogEntry]]:
+def _index(shipped: tuple[CatalogEntry, ...], configs: Configs) -> list[tuple[str, CatalogEntry]]:
     """Give all SAEs, best first, each with the text it is found by."""
-    everything = [*embedded_entries(), *read(configs)]
+    everything = [*shipped, *read(configs)]
     by_model: dict[str, list[CatalogEntry]] = {}
     for entry in everything:
         by_model.setdefault(entry.model, []).append(entry)
@@ -231,9 +236,14 @@ def _worth(entry: CatalogEntry, coverage: Counter[str]) -> tuple[Any, ...]:
         refusal(entry) != "",
         not entry.labelled,
         "resid" not in entry.hook,
-        "canonical" not in entry.id,
+        "canonical" not in entry.id and entry.name not in _chosen(),
         -coverage[entry.release],
     )
+
+
+def _chosen() -> set[str]:
+    """Give the names of the SAEs that stand for the models that come with the package."""
+    return {f"{model.release}/{model.hook}" for model in embedded.SHIPPED}
 
 
 def _coverage(among: Iterable[CatalogEntry]) -> Counter[str]:
@@ -273,11 +283,12 @@ def _models(name: str, among: list[CatalogEntry]) -> set[str]:
         If none of its SAEs is in the catalog.
     """
     called = {(entry.model, entry.neuronpedia.partition("/")[0]) for entry in among}
+    shipped = embedded.named(name)
 
     def known(names: set[str]) -> set[str]:
         return {model for model, on_neuronpedia in called if names & ({_plain(model), on_neuronpedia} - {""})}
 
-    if found := known({_plain(name)}) or known(_aliases(name)):
+    if found := known({_plain(shipped.name if shipped else name)}) or known(_aliases(name)):
         return found
     raise _NoModelError(f"SAELens knows no SAE of a model {name!r}.{_hint(name, among)}")
 

@@ -106,19 +106,20 @@ def read(configs: Configs) -> list[CatalogEntry]:
     ]
 
 
-def embedded_entries() -> list[CatalogEntry]:
+def shipped_entries() -> list[CatalogEntry]:
     """Give the SAEs that come with the package."""
     found: list[CatalogEntry] = []
-    for file in sorted(embedded.SAES_DIR.glob("*/cfg.json")):
-        config = _config(file)
-        hook, width, architecture = _of_config(config)
-        labelled = (file.parent / LABELS).is_file()
-        found.append(
-            CatalogEntry(
-                *("embedded", file.parent.name, embedded.MODEL_NAME, hook, _layer(hook), width, architecture),
-                *(None, config.get("metadata", {}).get("l0"), "", labelled),
+    for model in embedded.SHIPPED:
+        for file in sorted(model.saes.glob("*/cfg.json"), key=lambda file: (_layer(file.parent.name) or 0, file)):
+            hook, width, architecture = _of_config(_config(file))
+            measured = _config(file.parent / "metrics.json")
+            labelled = (file.parent / LABELS).is_file()
+            found.append(
+                CatalogEntry(
+                    *(model.release, file.parent.name, model.name, hook, _layer(hook), width, architecture),
+                    *(measured.get("explained_variance"), measured.get("l0"), "", labelled),
+                )
             )
-        )
     return found
 
 
@@ -169,7 +170,7 @@ def _of_names(loader: str, place: str, sae_id: str) -> tuple[str, str]:
 
 
 def _config(file: Path) -> dict[str, Any]:
-    """Read a cfg.json, which may be anybody's."""
+    """Read a file of JSON, which may be anybody's, or may not be there."""
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -99,11 +99,11 @@ class Graph:
         Parameters
         ----------
         step
-            The token. A special token is left out.
+            The token. One on which no features were read is left out.
         shown
             How many of the features of each SAE, strongest first, become nodes; all where left out.
         """
-        if step.special:
+        if not step.read:
             return
         with self._lock:
             self._add(step, shown)

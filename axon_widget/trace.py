@@ -106,7 +106,7 @@ class TokenStep:
     features
         Every feature that fired, by SAE, strongest first. They were read on this token and help to predict the next.
     fits
-        How well each SAE sees the token; empty on special tokens.
+        How well each SAE sees the token; empty where no features were read.
     steered
         The features that were steered on this token.
     clean_logprob
@@ -131,18 +131,23 @@ class TokenStep:
     rank: int | None = None
 
     @property
+    def read(self) -> bool:
+        """Whether features were read on it: not on special tokens, nor on a first one that is the attention sink."""
+        return not self.special and (self.position > 0 or bool(self.fits or self.features))
+
+    @property
     def l0(self) -> int:
         """How many features fired."""
         return len(self.features)
 
     @property
     def explained_variance(self) -> float | None:
-        """The share of variance the first SAE explains; None on special tokens."""
+        """The share of variance the first SAE explains; None where no features were read."""
         return self.fits[0].explained_variance if self.fits else None
 
     @property
     def cosine(self) -> float | None:
-        """The cosine between what the first SAE reads and what it gives back; None on special tokens."""
+        """The cosine between what the first SAE reads and what it gives back; None where no features were read."""
         return self.fits[0].cosine if self.fits else None
 
 
@@ -476,7 +481,7 @@ def _activations(step: TokenStep) -> list[tuple[int, int, float]]:
 
 def _tally(steps: Sequence[TokenStep]) -> dict[tuple[int, int], tuple[int, str, float, float, int]]:
     """Give each feature's layer, label, mean and largest activation, and the number of tokens it fires on."""
-    counted = [step for step in steps if not step.special]
+    counted = [step for step in steps if step.read]
     found: dict[tuple[int, int], tuple[int, str, float, float, int]] = {}
     for f in (feature for step in counted for feature in step.features):
         _, label, total, peak, tokens = found.get((f.sae, f.id), (f.layer, "", 0.0, 0.0, 0))

@@ -21,13 +21,13 @@ def problems(tracer: Tracer, trace: Trace, ends: Container[int] = ()) -> list[st
 
     Steps, tokens and features have numbers there are; all figures are finite; each SAE's features are distinct, on,
     counted, and strongest first; probabilities are such, and agree with one another; the pieces of text make the whole;
-    and no SAE is silent on more than one token in twenty. Special tokens are not read, nor are those that end a text:
-    the steps in `ends`, and the last one where the run ended so.
+    and no SAE is silent on more than one token in twenty. Special tokens are not read, nor is a first one that is the
+    attention sink, nor are those that end a text: the steps in `ends`, and the last one where the run ended so.
     """
     if not len(trace):
         return ["The trace is empty."]
     last = len(trace) - 1 if trace.finish == "eos" else None
-    shown = [s for n, s in enumerate(trace) if not (s.special or n in ends or n == last)]
+    shown = [s for n, s in enumerate(trace) if s.read and n not in ends and n != last]
     read = set(map(id, shown))
     found = [f"Step {n}: {w}." for n, step in enumerate(trace) for w in _of_step(tracer, step, n, id(step) in read)]
     for sae, reader in enumerate(tracer.readers):

@@ -144,6 +144,6 @@ def _edge(tracer: Tracer, text: str, say: Say, name: str) -> tuple[bool, str]:
         return False, f"{type(error).__name__}: {error}"
     if wrong:
         return False, wrong[0]
-    shown = [step.l0 for step in trace if not step.special]
+    shown = [step.l0 for step in trace if step.read]
     least, most = min(shown, default=0), max(shown, default=0)
     return True, f"{len(trace)} tokens, {least if least == most else f'{least} to {most}'} features on each"

@@ -14,7 +14,7 @@ from axon_widget import card, catalog
 from axon_widget.catalog import CatalogEntry
 
 _ROWS = 40
-_COLUMNS = ("name", "layer", "labels", "cached", "l0", "width", "hook", "model")
+_COLUMNS = ("name", "layer", "labels", "cached", "l0", "explained", "width", "hook", "model")
 """What the table shows; where it is too wide for the terminal, the last ones are left out."""
 
 
@@ -94,6 +94,7 @@ def _row(entry: CatalogEntry, cached: set[str]) -> tuple[str, ...]:
         "yes" if entry.labelled else "",
         "yes" if entry.name in cached else "",
         "" if entry.l0 is None else f"{entry.l0:.3g}",
+        "" if entry.explained_variance is None else f"{entry.explained_variance:.0%}",
         "" if entry.width is None else f"{entry.width:,}",
         entry.hook,
         entry.model,

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import safetensors.numpy
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, processors
 
-from axon_widget.embedded import MODEL_DIR
+from axon_widget.embedded import STORIES
 
 log = logging.getLogger(__name__)
 
@@ -242,7 +242,7 @@ def main() -> None:
     """Run the conversion from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="a llama2.data that was fetched before")
-    parser.add_argument("--out", type=Path, default=MODEL_DIR, help="where the model goes (%(default)s)")
+    parser.add_argument("--out", type=Path, default=STORIES.directory(), help="where the model goes (%(default)s)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory() as folder:

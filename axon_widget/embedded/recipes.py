@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from platformdirs import user_cache_path
 
-from axon_widget.embedded import MODEL_DIR, SMOLLM2, STORIES, ShippedModel, english, stories
+from axon_widget.embedded import SMOLLM2, STORIES, ShippedModel, english, stories
 
 Rows = Callable[[Path, str, int, int, str], torch.Tensor]
 """Gives token ids, shape (rows, context), for a working folder, split, seed, number of counted tokens and device."""
@@ -36,7 +36,7 @@ class Recipe:
 RECIPES = {
     "stories15m": Recipe(
         model=STORIES,
-        directory=lambda: MODEL_DIR,
+        directory=STORIES.directory,
         hooks=(*(f"blocks.{layer}.hook_resid_pre" for layer in range(6)), "blocks.5.hook_resid_post"),
         rows=stories.stories,
         counted=stories.counted,
@@ -49,7 +49,7 @@ RECIPES = {
     ),
     "smollm2-135m": Recipe(
         model=SMOLLM2,
-        directory=lambda: Path("/tmp/smol/hf"),
+        directory=SMOLLM2.directory,
         hooks=("blocks.9.hook_resid_pre", "blocks.15.hook_resid_pre", "blocks.21.hook_resid_pre"),
         rows=english.rows,
         counted=english.counted,

@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
 
-from axon_widget.embedded import MODEL_DIR
+from axon_widget.embedded import STORIES
 
 UNK, BOS, EOS = 0, 1, 2
 SPECIAL = (UNK, BOS, EOS)
@@ -72,8 +72,8 @@ def openings(rng: random.Random, count: int) -> list[str]:
 
 def load_writer(device: str = "cpu") -> tuple[Any, Any]:
     """Load the embedded model for sampling (bfloat16: it only writes text) and its tokenizer."""
-    model: Any = AutoModelForCausalLM.from_pretrained(MODEL_DIR, dtype=torch.bfloat16)
-    return model.to(device).eval(), cast(Any, AutoTokenizer.from_pretrained(MODEL_DIR))
+    model: Any = AutoModelForCausalLM.from_pretrained(STORIES.directory(), dtype=torch.bfloat16)
+    return model.to(device).eval(), cast(Any, AutoTokenizer.from_pretrained(STORIES.directory()))
 
 
 @torch.inference_mode()

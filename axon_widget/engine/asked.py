@@ -11,9 +11,6 @@ from axon_widget import catalog, embedded
 from axon_widget.engine import hub
 from axon_widget.engine.hub import Progress, hub_name
 
-EMBEDDED_NAMES = {"embedded", "stories15m"}
-EMBEDDED_HOOK = "blocks.3.hook_resid_pre"
-
 # What an SAE says of how its model was loaded, in TransformerLens' words: this changes the activations at some hook
 # points alone.
 _PROCESSING = {
@@ -34,7 +31,7 @@ _UNFOLDED = {"expected_average_only_in", "covariance_whitening"}
 
 @dataclass(frozen=True)
 class Place:
-    """Where an SAE lies: a directory, or an entry of the catalog, whose files are on the hub."""
+    """Where an SAE lies: a directory, or an entry of the catalog, whose files are on the hub or, with both, here."""
 
     name: str
     directory: Path | None = None
@@ -136,28 +133,29 @@ def find(model: str | None, sae: str | Path | None) -> Place:
     ValueError
         If there is none.
     """
-    of_embedded = is_embedded(model)
-    if sae is None and model is not None and model.casefold() not in EMBEDDED_NAMES:
-        if Path(model).is_dir():
+    shipped = embedded.named(model)
+    local = model is not None and shipped is None and Path(model).is_dir()
+    if sae is None:
+        if local:
             raise ValueError(f"{model} is a directory, which tells of no SAEs: name one with sae=.")
-        return _listed(catalog.default_sae(model))
-    if model is not None and "@" in model and not Path(model).is_dir():
+        return _listed(catalog.default_sae(model or catalog.DEFAULT_MODEL))
+    if model is not None and "@" in model and not local:
         raise ValueError(f"{model!r} names an SAE already: give either that or sae={str(sae)!r}.")
-    name = str(sae or EMBEDDED_HOOK)
-    if of_embedded or name.startswith("embedded/"):
-        hook = name.removeprefix("embedded/")
-        there = sorted(path.parent.name for path in embedded.SAES_DIR.glob("*/cfg.json"))
-        if hook in there:
-            return Place(f"embedded/{hook}", embedded.sae_dir(hook))
-        if not Path(name).is_dir():
-            raise ValueError(f"The embedded model has no SAE {hook!r}: give one of {', '.join(there)}.")
+    name = str(sae)
+    if shipped is not None and "/" not in name:  # of this model its hook point alone says which one
+        there = {entry.id: entry for entry in catalog.shipped_entries() if entry.release == shipped.release}
+        if name in there:
+            return _listed(there[name])
+        if "@" not in name and not Path(name).is_dir():
+            raise ValueError(f"{shipped.name} has no SAE {name!r}: give one of {', '.join(there) or 'another model'}.")
     if Path(name).is_dir():
         return Place(name, Path(name))
     return _listed(catalog.find(name))
 
 
 def _listed(entry: catalog.CatalogEntry) -> Place:
-    return Place(entry.name, entry=entry) if entry.repo else Place(entry.name, embedded.sae_dir(entry.id))
+    """Give the place of an SAE of the catalog: those without a repository come with the package."""
+    return Place(entry.name, None if entry.repo else embedded.folder_of(entry.name), entry)
 
 
 def read(place: Place, report: Progress) -> AskedSAE:
@@ -173,7 +171,7 @@ def read(place: Place, report: Progress) -> AskedSAE:
     from sae_lens.loading import pretrained_sae_loaders as loaders
 
     entry, directory = place.entry, place.directory
-    if entry is not None:
+    if entry is not None and directory is None:
         if why := catalog.refusal(entry):
             raise ValueError(f"{place.name} cannot be traced. {why}")
         report(f"SAE {place.name}: configuration")
@@ -217,12 +215,10 @@ def model_of(saes: list[AskedSAE], model: str | None) -> str:
     return named
 
 
-def is_embedded(model: str | None) -> bool:
-    """Tell whether a name stands for the embedded model."""
-    return model is not None and model.partition("@")[0].casefold() in EMBEDDED_NAMES
-
-
 def same_model(one: str, other: str) -> bool:
     """Tell whether two names are of one model: short or as on the hub, with or without its organisation."""
+    shipped = [embedded.named(name) for name in (one, other)]
+    if all(shipped):
+        return shipped[0] is shipped[1]
     a, b = (hub_name(name).casefold() for name in (one, other))
     return a == b or (("/" in a) != ("/" in b) and a.rpartition("/")[2] == b.rpartition("/")[2])

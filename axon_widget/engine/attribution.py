@@ -229,11 +229,9 @@ def explain(tracer: Tracer, trace: Trace, step: int, token: int | None = None) -
     """
     if not 0 <= step <= len(trace):
         raise ValueError(f"There is no token {step}: the run has tokens 0 to {len(trace) - 1}.")
-    if step == 0 or trace[step - 1].special:
-        raise ValueError(
-            f"Token {step} follows {'nothing' if step == 0 else 'a special token'}, on which no features are read: "
-            "choose a later one."
-        )
+    if step == 0 or not trace[step - 1].read:
+        before = "nothing" if step == 0 else "a special token" if trace[step - 1].special else "the first token"
+        raise ValueError(f"Token {step} follows {before}, on which no features are read: choose a later one.")
     parts: dict[int, Parts] = {}
     final: list[torch.Tensor] = []
     logits = _run(tracer, trace, step, 1, parts, final)[0].float()

@@ -64,6 +64,8 @@ class FeatureReader:
         The hook point it reads, and the block that belongs to (0 where none does).
     context
         The length in tokens of the texts it was trained on, None where that is not known.
+    prepend_bos
+        Whether the texts it was trained on begin with BOS; unless it says otherwise, they do.
     writes_residual
         Whether its hook point is something written to the residual stream, so that a feature's decoder row is a
         direction of it.
@@ -89,6 +91,7 @@ class FeatureReader:
         self.layer = int(block[1]) if block else 0
         self.name, self.labels, self.neuronpedia = name or self.hook, labels or Labels(), neuronpedia
         self.context: int | None = metadata.context_size
+        self.prepend_bos = metadata.prepend_bos is not False
         kwargs: dict[str, Any] = metadata.model_from_pretrained_kwargs or {}
         # TransformerLens' center_writing_weights removes the mean over the residual stream's dimensions from
         # everything that writes to it. On untouched weights an SAE of what is written must be given x - mean(x);

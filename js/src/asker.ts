@@ -75,7 +75,7 @@ export class Asker {
     const store = this.#store;
     const frame = store.frame();
     const before = frame ? store.frames[frame.step - 1] : undefined;
-    if (!frame || !before || before.special || frame.tokenId < 0) return null;
+    if (!frame || !before || before.special || !before.fits.length || frame.tokenId < 0) return null;
     const other = this.#other;
     if (other && other.step === frame.step && other.run === store.run) return other;
     return { step: frame.step, tokenId: frame.tokenId, token: frame.token };

@@ -26,7 +26,7 @@ from sae_lens.saes.jumprelu_sae import JumpReLUSAE, JumpReLUSAEConfig
 from sae_lens.saes.sae import SAEMetadata
 from tqdm import tqdm
 
-from axon_widget.embedded import SAES_DIR
+from axon_widget.embedded import STORIES
 from axon_widget.engine.features import FeatureReader
 from axon_widget.engine.tracer import Tracer
 from axon_widget.trace import TokenStep
@@ -54,7 +54,7 @@ def random_sae(hook: str, shape: Any, firing: int, residual: torch.Tensor, seed:
 def make_tracers() -> tuple[Tracer, Tracer]:
     """Make the tracer of one layer and that of six, over the same model."""
     one = Tracer.load("embedded", device="cpu")
-    own = [path.parent.name for path in SAES_DIR.glob("blocks.*.hook_resid_pre/cfg.json")]
+    own = [path.parent.name for path in STORIES.saes.glob("blocks.*.hook_resid_pre/cfg.json")]
     shape = one.readers[0].sae.cfg
     trace = one.run(PROMPT, temperature=0, max_tokens=40)
     firing = round(statistics.mean(step.l0 for step in trace if not step.special))

@@ -19,7 +19,7 @@ saes = ["blocks.3.hook_resid_pre"]
 for layer in (0, 1, 2, 4, 5):
     path = Path(f"blocks.{layer}.hook_resid_pre")
     if not path.exists():
-        shutil.copytree(embedded.sae_dir(saes[0]), path)
+        shutil.copytree(embedded.STORIES.sae_dir(saes[0]), path)
         config = json.loads((path / "cfg.json").read_text())
         config["metadata"]["hook_name"] = path.name
         (path / "cfg.json").write_text(json.dumps(config))

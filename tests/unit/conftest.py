@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from axon_widget.embedded import MODEL_DIR, sae_dir
-from axon_widget.engine.loading import EMBEDDED_HOOK
+from axon_widget.embedded import STORIES
 from axon_widget.engine.tracer import Tracer
 from tests.unit import tiny
 from tests.unit.reference import Reference
@@ -19,18 +18,18 @@ def tracer():
 
 @pytest.fixture(scope="session")
 def embedded_reference():
-    return Reference(MODEL_DIR, sae_dir(EMBEDDED_HOOK))
+    return Reference(STORIES.directory(), STORIES.sae_dir(STORIES.hook))
 
 
 @pytest.fixture(scope="session")
 def plain():
     """The embedded model through transformers alone: what ours is compared with."""
-    return AutoModelForCausalLM.from_pretrained(MODEL_DIR, dtype="float32").eval()
+    return AutoModelForCausalLM.from_pretrained(STORIES.directory(), dtype="float32").eval()
 
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    return AutoTokenizer.from_pretrained(MODEL_DIR)
+    return AutoTokenizer.from_pretrained(STORIES.directory())
 
 
 @pytest.fixture(scope="session")

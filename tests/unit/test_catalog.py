@@ -13,7 +13,7 @@ from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_direc
 from sae_lens.registry import get_sae_class
 from transformer_lens.supported_models import MODEL_ALIASES
 
-from axon_widget import available_saes, catalog
+from axon_widget import available_saes, catalog, directory
 from axon_widget.catalog import DEFAULT_MODEL
 
 DEFAULT_SAE = "gpt2-small-res-jb/blocks.8.hook_resid_pre"
@@ -193,7 +193,7 @@ def test_a_name_that_means_nothing_or_too_much_says_what_to_do(name, words):
 
 
 def test_a_search_holds_every_word():
-    everything = {entry.name for entry in catalog.entries()} | {"embedded/blocks.3.hook_resid_pre"}
+    everything = {entry.name for entry in (*catalog.entries(), *directory.shipped_entries())}
     found, total = catalog.search("", limit=None)
     assert {entry.name for entry in found} == everything
     assert total == len(found) == len(everything)

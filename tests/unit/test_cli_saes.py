@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from axon_widget import available_saes, catalog
+from axon_widget import available_saes, catalog, directory
 from axon_widget.cli import saes
 
 
@@ -35,7 +35,9 @@ def names(out):
 
 def test_the_table_shows_the_first_forty_and_how_to_load_one(run):
     out = run()
-    assert out.startswith(f"{len(available_saes()) + 1:,} SAEs of {len(set(available_saes().model)) + 1} models\n")
+    shipped = directory.shipped_entries()
+    count, models = len(available_saes()) + len(shipped), {*available_saes().model, *(sae.model for sae in shipped)}
+    assert out.startswith(f"{count:,} SAEs of {len(models)} models\n")
     assert names(out) == [entry.name for entry in catalog.search(limit=40)[0]]
     assert "embedded/blocks.3.hook_resid_pre" in names(out)
     assert "--all" in out
@@ -67,7 +69,10 @@ def test_nothing_found_is_said(run):
 
 def test_only_what_is_on_this_machine(run, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert names(run("--cached")) == ["embedded/blocks.3.hook_resid_pre"]
+    monkeypatch.setenv("AXON_CACHE_DIR", str(tmp_path))
+    own = [entry.name for entry in directory.shipped_entries() if entry.release == "embedded"]
+    assert sorted(names(run("--cached"))) == sorted(own)
+    assert "embedded/blocks.3.hook_resid_pre" in own
 
 
 @pytest.mark.parametrize("width", [40, 90, 120, 200])

@@ -5,7 +5,7 @@ import random
 import pytest
 from transformers import AutoTokenizer
 
-from axon_widget.embedded import MODEL_DIR
+from axon_widget.embedded import STORIES
 from axon_widget.engine.decoding import IncrementalDecoder
 
 TEXTS = [
@@ -26,7 +26,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module", params=["llama", "gpt2"])
 def any_tokenizer(request, tiny_model):
-    return AutoTokenizer.from_pretrained(MODEL_DIR if request.param == "llama" else tiny_model)
+    return AutoTokenizer.from_pretrained(STORIES.directory() if request.param == "llama" else tiny_model)
 
 
 def pieces(tokenizer, ids):

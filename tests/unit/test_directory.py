@@ -6,10 +6,12 @@ import re
 import pytest
 from huggingface_hub import constants, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError
+from sae_lens import SAE
 from sae_lens.loading import pretrained_sae_loaders as loaders
 from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory
 
 from axon_widget import catalog, directory
+from axon_widget.embedded import STORIES
 
 # SAELens 6.54 gives these SAEs the Neuronpedia ids of others: of an attention SAE, of layer 20, of another L0.
 WRONG = {
@@ -142,14 +144,14 @@ def test_every_hook_point_that_can_be_traced_exists(tracer, point):
 
 
 def test_the_embedded_saes_are_told_of():
-    (entry,) = directory.embedded_entries()
-    assert (entry.name, entry.model) == ("embedded/blocks.3.hook_resid_pre", "stories15M")
-    assert (entry.hook, entry.layer, entry.width, entry.architecture) == (
-        "blocks.3.hook_resid_pre",
-        3,
-        2304,
-        "jumprelu",
-    )
+    [entry] = [sae for sae in directory.shipped_entries() if sae.name == "embedded/blocks.3.hook_resid_pre"]
+    folder = STORIES.sae_dir("blocks.3.hook_resid_pre")
+    sae = SAE.load_from_disk(folder)
+    measured = json.loads((folder / "metrics.json").read_text())
+    assert entry.model == "stories15M"
+    assert (entry.hook, entry.layer) == ("blocks.3.hook_resid_pre", 3)
+    assert (entry.width, entry.architecture) == (sae.cfg.d_sae, sae.cfg.architecture())
+    assert (entry.explained_variance, entry.l0) == (measured["explained_variance"], measured["l0"])
     assert entry.labelled
 
 
@@ -200,7 +202,7 @@ def test_a_broken_configuration_changes_nothing(hub, content):
     assert directory.entries() == before
 
 
-def test_what_is_downloaded_is_found_in_the_hubs_cache(hub):
+def test_what_is_downloaded_is_found_in_the_hubs_cache(hub, monkeypatch, tmp_path):
     assert catalog.cached(directory.entries()) == set()
     hub(RES_JB, "blocks.8.hook_resid_pre/sae_weights.safetensors", "weights")
     hub(RES_JB, "blocks.7.hook_resid_pre/cfg.json", json.dumps(OLD))
@@ -209,8 +211,9 @@ def test_what_is_downloaded_is_found_in_the_hubs_cache(hub):
     hub("google/gemma-scope-2b-pt-res", "layer_12/width_16k/average_l0_82/params.npz", "weights")
     hub("Qwen/SAE-Res-Qwen3-1.7B-Base-W32K-L0_50", "layer3.sae.pt", "weights")
     hub("fnlp/Llama3_1-8B-Base-LXR-8x", "Llama3_1-8B-Base-L4R-8x/checkpoints/final.safetensors", "weights")
-    assert catalog.cached([*directory.embedded_entries(), *directory.entries()]) == {
-        "embedded/blocks.3.hook_resid_pre",
+    own = {entry.name for entry in directory.shipped_entries() if entry.release == "embedded"}
+    monkeypatch.setenv("AXON_CACHE_DIR", str(tmp_path))
+    assert catalog.cached([*directory.shipped_entries(), *directory.entries()]) == own | {
         "gpt2-small-res-jb/blocks.8.hook_resid_pre",
         "gemma-scope-2b-pt-res/layer_12/width_16k/average_l0_82",
         "gemma-scope-2b-pt-res-canonical/layer_12/width_16k/canonical",

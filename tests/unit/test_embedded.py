@@ -7,7 +7,7 @@ from sae_lens import SAE
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
-from axon_widget.embedded import MODEL_DIR, SAES_DIR, sae_dir
+from axon_widget.embedded import STORIES
 from axon_widget.embedded.activations import load_bridge, read
 from axon_widget.embedded.convert import split
 from axon_widget.embedded.evaluate import measure, stability
@@ -36,17 +36,19 @@ def no_network():
 
 @pytest.fixture(scope="module")
 def model():
-    return AutoModelForCausalLM.from_pretrained(MODEL_DIR, dtype=torch.float32, attn_implementation="eager").eval()
+    return AutoModelForCausalLM.from_pretrained(
+        STORIES.directory(), dtype=torch.float32, attn_implementation="eager"
+    ).eval()
 
 
 @pytest.fixture(scope="module")
 def bridge():
-    return load_bridge(MODEL_DIR)
+    return load_bridge(STORIES.directory())
 
 
 @pytest.fixture(scope="module")
 def sae():
-    return SAE.load_from_disk(sae_dir(HOOK))  # as anyone would, without saying in which precision
+    return SAE.load_from_disk(STORIES.sae_dir(HOOK))  # as anyone would, without saying in which precision
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +103,9 @@ def test_a_story_ends_at_the_next_ones_beginning(model, tokenizer):
 
 
 def test_weights_are_half_precision_safetensors():
-    with safe_open(MODEL_DIR / "model.safetensors", framework="pt") as weights:
+    with safe_open(STORIES.directory() / "model.safetensors", framework="pt") as weights:
         assert {str(weights.get_tensor(name).dtype) for name in weights.keys()} == {"torch.float16"}  # noqa: SIM118
-    assert not [path for path in MODEL_DIR.iterdir() if path.suffix in {".bin", ".pt", ".pkl", ".py"}]
+    assert not [path for path in STORIES.directory().iterdir() if path.suffix in {".bin", ".pt", ".pkl", ".py"}]
 
 
 def test_bridge_gives_the_models_own_logits(model, bridge, tokenizer):
@@ -133,7 +135,7 @@ def test_sae_loads_as_float32_and_says_what_it_is(sae):
     known = sae.cfg.metadata
     assert (known.model_name, known.hook_name, known.prepend_bos) == ("stories15M", HOOK, True)
     assert (known.context_size, sae.cfg.d_in) == (256, 288)
-    assert (sae_dir(HOOK) / "sae_weights.safetensors").stat().st_size <= 4_000_000
+    assert (STORIES.sae_dir(HOOK) / "sae_weights.safetensors").stat().st_size <= 4_000_000
 
 
 def test_sae_keeps_its_cards_word(sae, bridge, fresh):
@@ -143,19 +145,19 @@ def test_sae_keeps_its_cards_word(sae, bridge, fresh):
         error = (x - sae.decode(features)).square().sum()
     explained = float(1 - error / (x - x.mean(0)).square().sum())
     l0 = float((features > 0).sum(1).float().mean())
-    metrics = json.loads((sae_dir(HOOK) / "metrics.json").read_text())
+    metrics = json.loads((STORIES.sae_dir(HOOK) / "metrics.json").read_text())
     assert explained >= 0.85
     assert l0 <= 40
     assert explained == pytest.approx(metrics["explained_variance"], abs=0.03)
     assert l0 == pytest.approx(metrics["l0"], rel=0.15)
-    assert f"{metrics['explained_variance']:.4f}" in (sae_dir(HOOK) / "CARD.md").read_text()
+    assert f"{metrics['explained_variance']:.4f}" in (STORIES.sae_dir(HOOK) / "CARD.md").read_text()
 
 
-@pytest.mark.parametrize("folder", sorted(SAES_DIR.glob("blocks.*")), ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", sorted(STORIES.saes.glob("blocks.*")), ids=lambda folder: folder.name)
 def test_labels_fit_their_sae(folder):
     about = bundle.about(folder / bundle.LABELS)
     assert (about["model"], about["hook"]) == ("stories15M", folder.name)
-    assert about["digest"] == bundle.about(SAES_DIR / bundle.TEXTS)["digest"]
+    assert about["digest"] == bundle.about(STORIES.saes / bundle.TEXTS)["digest"]
     assert int(about["tokens"]) >= 100_000
     labels = BundledLabels(folder / bundle.LABELS)
     names, width = dict(labels.names()), json.loads((folder / "cfg.json").read_text())["d_sae"]
@@ -226,7 +228,7 @@ def test_stability_is_the_share_of_features_that_are_found_again():
 
 
 def test_licence_names_both_sources():
-    text = (MODEL_DIR / "LICENSE").read_text()
+    text = (STORIES.directory() / "LICENSE").read_text()
     assert "Copyright (c) 2023 Andrej Karpathy" in text
     assert "Copyright (c) 2024 Sang Park" in text
 

@@ -9,8 +9,7 @@ from transformer_lens import HookedTransformerConfig
 from transformer_lens.pretrained.weight_conversions import convert_gpt2_weights
 from transformers import GPT2LMHeadModel
 
-from axon_widget.embedded import MODEL_DIR, sae_dir
-from axon_widget.engine.loading import EMBEDDED_HOOK
+from axon_widget.embedded import STORIES
 from axon_widget.engine.tracer import Tracer
 from tests.unit import tiny
 
@@ -52,7 +51,7 @@ def assert_same(trace, expected, d_sae, rtol=0.0):
 def test_the_embedded_models_features_are_saelens_own(tracer):
     trace = tracer.run("Once upon a time, there was a cat", temperature=0.8, max_tokens=60, seed=1)
     assert sum(step.generated for step in trace) > 20
-    _, features = saelens(MODEL_DIR, sae_dir(EMBEDDED_HOOK), trace)
+    _, features = saelens(STORIES.directory(), STORIES.sae_dir(STORIES.hook), trace)
     assert_same(trace, features, tracer.readers[0].d_sae)
 
 
@@ -150,8 +149,8 @@ def assert_quality(trace, x, sae):
 
 def test_explained_variance_and_cosine(tracer):
     trace = tracer.run("Once upon a time, there was a cat", temperature=0, max_tokens=30)
-    x, _ = saelens(MODEL_DIR, sae_dir(EMBEDDED_HOOK), trace)
-    assert_quality(trace, x, SAE.load_from_disk(sae_dir(EMBEDDED_HOOK)))
+    x, _ = saelens(STORIES.directory(), STORIES.sae_dir(STORIES.hook), trace)
+    assert_quality(trace, x, SAE.load_from_disk(STORIES.sae_dir(STORIES.hook)))
     explained = [step.explained_variance for step in trace if not step.special]
     assert 0.6 < sum(explained) / len(explained) < 1
 

@@ -7,8 +7,7 @@ import time
 import pandas as pd
 import pytest
 
-from axon_widget.embedded import sae_dir
-from axon_widget.engine.loading import EMBEDDED_HOOK
+from axon_widget.embedded import STORIES
 from axon_widget.labels import Label, Labels
 from axon_widget.labels.bundled import BundledLabels
 from axon_widget.labels.neuronpedia import NeuronpediaLabels
@@ -27,7 +26,7 @@ def _cache(tmp_path, monkeypatch):
 
 
 def test_an_sae_has_its_own_file_or_neuronpedia_or_none(tmp_path):
-    bundled = source_of(None, "gpt2-small/8-res-jb", 2304, sae_dir(EMBEDDED_HOOK))
+    bundled = source_of(None, "gpt2-small/8-res-jb", 2304, STORIES.sae_dir(STORIES.hook))
     assert isinstance(bundled, BundledLabels)
     hosted = source_of(None, "gpt2-small/8-res-jb", 24_576, tmp_path)
     assert isinstance(hosted, NeuronpediaLabels)

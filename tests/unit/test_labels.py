@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from axon_widget.embedded import sae_dir
+from axon_widget.embedded import STORIES
 from axon_widget.engine.features import FeatureReader
-from axon_widget.engine.loading import EMBEDDED_HOOK
 from axon_widget.engine.tracer import Tracer
 from axon_widget.labels import bundle
 from axon_widget.labels.bundled import BundledLabels
@@ -69,7 +68,7 @@ def test_a_feature_that_is_none_is_refused(tracer, feature):
 
 
 def test_the_embedded_labels_stand_in_the_trace(tracer):
-    path = sae_dir(EMBEDDED_HOOK) / bundle.LABELS
+    path = STORIES.sae_dir(STORIES.hook) / bundle.LABELS
     known = bundle.summaries(path)
     trace = tracer.run("Once upon a time, there was a cat", temperature=0, max_tokens=5)
     shown = {feature.id: feature.label for step in trace for feature in step.features}

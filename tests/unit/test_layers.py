@@ -7,9 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from axon_widget.embedded import MODEL_DIR, sae_dir
+from axon_widget.embedded import STORIES
 from axon_widget.engine.features import FeatureReader
-from axon_widget.engine.loading import EMBEDDED_HOOK
 from axon_widget.engine.tracer import Tracer
 from axon_widget.trace import Origin, SAEOrigin, Steer, Steering, Trace
 from tests.unit import tiny
@@ -87,7 +86,7 @@ def test_all_are_read_in_one_pass(pair):
 def test_six_of_the_embedded_model_in_one_pass(tracer, tmp_path):
     hooks = [f"blocks.{layer}.hook_resid_pre" for layer in (0, 1, 2, 4, 5)]
     paths = [tiny.save_sae(tmp_path / hook, hook, width=288, features=400) for hook in hooks]
-    six = Tracer.load("embedded", [*map(str, paths), EMBEDDED_HOOK], device="cpu")
+    six = Tracer.load("embedded", [*map(str, paths), STORIES.hook], device="cpu")
     assert [reader.layer for reader in six.readers] == [0, 1, 2, 3, 4, 5]
     with counted(six) as lengths:
         trace = six.run("Once upon a time", temperature=0, max_tokens=6)
@@ -96,7 +95,7 @@ def test_six_of_the_embedded_model_in_one_pass(tracer, tmp_path):
     for mine, its in zip(features_of(trace, 3), features_of(alone, 0), strict=True):
         assert [f[0] for f in mine] == [f[0] for f in its]
         assert [f[1] for f in mine] == pytest.approx([f[1] for f in its], abs=1e-4)
-    reference = Reference(MODEL_DIR, *paths[:3], sae_dir(EMBEDDED_HOOK), *paths[3:])
+    reference = Reference(STORIES.directory(), *paths[:3], STORIES.sae_dir(STORIES.hook), *paths[3:])
     run = reference.run([step.token_id for step in trace])
     for sae in range(6):
         expected = reference.take(sae, run.read[sae][-1]).activations

@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from axon_widget.engine.loading import EMBEDDED_HOOK
+from axon_widget.embedded import STORIES
 from axon_widget.engine.tracer import Tracer
 from axon_widget.widget import AxonWidget
 from tests.unit import tiny
@@ -20,10 +20,10 @@ HOOK = "blocks.1.hook_resid_pre"
 
 
 def test_the_embedded_model_by_its_names(tracer):
-    again = Tracer.load("stories15M", f"embedded/{EMBEDDED_HOOK}", device="cpu")
+    again = Tracer.load("stories15M", f"embedded/{STORIES.hook}", device="cpu")
     assert again.info == tracer.info
     sae = {
-        "hook": EMBEDDED_HOOK,
+        "hook": STORIES.hook,
         "layer": 3,
         "d_sae": tracer.readers[0].d_sae,
         "neuronpedia": "",
@@ -31,12 +31,12 @@ def test_the_embedded_model_by_its_names(tracer):
     }
     assert tracer.info == {
         "model": "stories15M",
-        "sae": f"embedded/{EMBEDDED_HOOK}",
+        "sae": f"embedded/{STORIES.hook}",
         **sae,
         "context": 256,
         "device": "cpu",
         "fallback": "",
-        "saes": [{"name": f"embedded/{EMBEDDED_HOOK}", "title": "layer 3", "context": 256, **sae}],
+        "saes": [{"name": f"embedded/{STORIES.hook}", "title": "layer 3", "context": 256, **sae}],
     }
     assert tracer.info["d_sae"] > 1000
     assert "stories" in tracer.info["labels"]
@@ -99,7 +99,7 @@ def refuse_fields(tiny_model, tmp_path):
         "an unknown id": ((None, "gpt2-small-res-jb/blocks.88.hook_resid_pre"), r"no SAE.*Did you mean.*blocks\.8\."),
         "a release of many": ((None, "gpt2-small-res-jb"), r"holds \d+ SAEs.*gpt2-small-res-jb/ID"),
         "a layer and an autoencoder": (("gpt2-small@8", "gpt2-small@3"), r"names an SAE already"),
-        "an unknown embedded one": (("embedded", "blocks.9.hook_resid_pre"), rf"no SAE.*{EMBEDDED_HOOK}"),
+        "an unknown embedded one": (("embedded", "blocks.9.hook_resid_pre"), rf"no SAE.*{STORIES.hook}"),
         "a directory without one": ((str(tiny_model), tmp_path / "empty"), r"no cfg\.json"),
         "an autoencoder without its model": ((None, tiny.save_sae(directory, HOOK)), r"which model.*model="),
         "a hook point too deep": (

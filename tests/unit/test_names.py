@@ -435,7 +435,7 @@ def test_what_can_be_loaded_is_told_while_something_loads(monkeypatch):
     monkeypatch.setattr(Tracer, "load", lambda *names, **how: go.wait(10) and FakeTracer(layers=(2,)))
     widget = widget_of(FakeTracer())
     widget.load("something large")
-    message(widget, kind="catalog", text="stories15m")
+    message(widget, kind="catalog", text="stories15m layer 3")
     try:
         until(lambda: sent(widget, "catalog"))
         assert widget.status == "loading"

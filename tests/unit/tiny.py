@@ -110,12 +110,13 @@ def save_sae(
     features: int = FEATURES,
     seed: int = 5,
     kwargs=None,
+    metadata=None,
     **config,
 ) -> Path:
     """Save a random autoencoder for a hook point and give its directory."""
     kind, config_kind, extra = ARCHITECTURES[architecture]
-    metadata = SAEMetadata(hook_name=hook, model_from_pretrained_kwargs=kwargs or {})
-    sae = kind(config_kind(d_in=width, d_sae=features, metadata=metadata, **extra, **config))
+    about = SAEMetadata(hook_name=hook, model_from_pretrained_kwargs=kwargs or {}, **(metadata or {}))
+    sae = kind(config_kind(d_in=width, d_sae=features, metadata=about, **extra, **config))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in sae.named_parameters():
