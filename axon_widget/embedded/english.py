@@ -163,7 +163,7 @@ def rows(folder: Path, split: str, seed: int, tokens: int, device: str = "cpu") 
 
 def _rows(folder: Path, held_out: bool, rng: random.Random, tokens: int) -> torch.Tensor:
     wikipedia, of_books = fetch(folder)
-    tokenizer = cast(Any, AutoTokenizer.from_pretrained(SMOLLM2.saes))
+    tokenizer = cast(Any, AutoTokenizer.from_pretrained(SMOLLM2.directory()))
     wanted = tokens * (CONTEXT + 4) // CONTEXT**2 + 1
     made: list[torch.Tensor] = []
     with tqdm(total=wanted, desc="text", unit="row") as progress:
