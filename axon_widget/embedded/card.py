@@ -51,10 +51,11 @@ special tokens are left out everywhere.
 ## Labels
 `labels.sqlite3` names each feature that fired by a rule, found by program in one half of the held-out text: on the
 token itself, right before it, right after it or near it stands one of some tokens or classes of tokens. The detection
-score is measured on the other half, on as many snippets of {snippet} tokens in which the feature fires, from all of
-its range of activation, as snippets in which it is silent: the mean of the share of firing snippets on whose strongest
-token the rule holds and of the share of silent ones in which it holds nowhere; .5 is chance. Below {clear:g} the label
-says "unclear", and so it does where there are fewer than {fewest} snippets of either kind to score it on.
+score is measured on the other half, on as many snippets of {snippet} tokens in which the feature fires, drawn in
+proportion to the activation on their strongest token, as snippets in which it is silent: the mean of the share of
+firing snippets on whose strongest token the rule holds and of the share of silent ones in which it holds nowhere; .5
+is chance. Below {clear:g} the label says "unclear", and so it does where there are fewer than {fewest} snippets of
+either kind to score it on.
 
 ## Limits
 The features are those of such text as it was trained on. Labels are hypotheses: nobody read them.

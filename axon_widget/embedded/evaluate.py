@@ -68,8 +68,11 @@ def measure(
     bridge: Any, saes: dict[str, Any], recipe: Recipe, rows: torch.Tensor, loss_rows: int
 ) -> dict[str, dict[str, float]]:
     """Measure autoencoders, by hook point, on rows of text; their losses on the first so many rows."""
-    parts = list(batches(rows, "reading"))
-    found = [read(bridge, list(saes), tokens) for tokens in parts]
+    parts: list[torch.Tensor] = []
+    found: list[dict[str, torch.Tensor]] = []
+    for tokens in batches(rows, "reading"):
+        parts.append(tokens)
+        found.append(read(bridge, list(saes), tokens))
     measured = {hook: _fit(sae, _Replay(recipe, parts, hook, found), len(parts)) for hook, sae in saes.items()}
     del found
     losses: dict[str, dict[str, list[torch.Tensor]]] = {hook: {} for hook in saes}

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from axon_widget.embedded.activations import load_bridge, load_sae
 from axon_widget.embedded.firing import Firing, Floats, Ints, Text, text_of, watch
 from axon_widget.embedded.recipes import RECIPES, Recipe, arguments
-from axon_widget.embedded.rules import LONG, Half, Lexicon, find, peaks, score
+from axon_widget.embedded.rules import LONG, Half, Lexicon, draw, find, peaks, score
 from axon_widget.engine.vocabulary import Vocabulary
 from axon_widget.labels import DENSE, bundle
 from axon_widget.labels.bundle import More, Summary
@@ -71,22 +71,16 @@ def name(material: Material, feature: int, places: Ints, values: Floats, dense: 
     """Give a feature's label, its rule in full, and the rule's score; None where it fires too seldom for one."""
     rng = np.random.default_rng(feature)
     making, scoring = material.making, material.scoring
-    sets: list[tuple[Ints, Ints]] = []
-    for half, most in ((making, MAKING), (scoring, SCORING)):
-        mine = half.mine(places)
-        firing = peaks(places[mine], values[mine], most, rng)
-        silent = half.silent(places)
-        sets.append((firing, silent))
-    # As many silent snippets as firing ones score it.
-    positives, silent = sets[1]
-    silent = rng.permutation(silent)[: len(positives)]
-    positives = rng.permutation(positives)[: len(silent)]
-    if min(len(positives), *map(len, sets[0])) < FEWEST:
+    silent = [half.silent(places) for half in (making, scoring)]
+    firing = [peaks(places[mine], values[mine]) for half in (making, scoring) for mine in [half.mine(places)]]
+    if min(len(found) for found in (*silent, *(at for at, _ in firing))) < FEWEST:
         return _unnamed(material, places, dense), "", None
-    rule = find(making, *sets[0])
+    rule = find(making, draw(*firing[0], MAKING, rng), silent[0])
     if not rule.conditions:
         return _unnamed(material, places, dense), "", 0.5
-    worth = score(scoring, rule, positives, silent)
+    # As many silent snippets as firing ones score it.
+    quiet = rng.permutation(silent[1])[:SCORING]
+    worth = score(scoring, rule, draw(*firing[1], len(quiet), rng), quiet)
     said = rule.said(material.lexicon)
     if worth < CLEAR:
         return _unnamed(material, places, dense), f"best guess: {said}", worth

@@ -214,24 +214,22 @@ class Half:
         return held
 
 
-def peaks(places: Ints, values: Floats, most: int, rng: np.random.Generator) -> Ints:
-    """Give the strongest token of each snippet in which a feature fires, of at most so many snippets.
-
-    They are drawn from all of its range: as many as there are, up to a fifth of them, from each fifth of the way to
-    its maximum, and the others by chance.
-    """
+def peaks(places: Ints, values: Floats) -> tuple[Ints, Floats]:
+    """Give the strongest token of each snippet in which a feature fires, and its activation."""
     order = np.lexsort((-values, places // SNIPPET))
-    first = np.unique(places[order] // SNIPPET, return_index=True)[1]
-    places, values = places[order][first], values[order][first]
-    if len(places) <= most:
-        return places
+    first = order[np.unique(places[order] // SNIPPET, return_index=True)[1]]
+    return places[first], values[first]
+
+
+def draw(places: Ints, values: Floats, count: int, rng: np.random.Generator) -> Ints:
+    """Draw places in proportion to the activation there, a strong one more than once where there are few.
+
+    What is found of them is thus the share of the activation that is found, in the whole of its range.
+    """
     mixed = rng.permutation(len(places))
-    band = np.minimum((values[mixed] / values.max() * 5).astype(int), 4)
-    rank = np.zeros(len(mixed), int)
-    for one in range(5):
-        mine = band == one
-        rank[mine] = np.arange(mine.sum())
-    return places[mixed[np.argsort(rank >= most // 5, kind="stable")[:most]]]
+    steps = (np.arange(count) + rng.random()) / count
+    sums = np.cumsum(values[mixed], dtype=np.float64)
+    return places[mixed[np.searchsorted(sums / sums[-1], steps).clip(max=len(places) - 1)]]
 
 
 def find(half: Half, positives: Ints, silent: Ints) -> Rule:
@@ -255,7 +253,7 @@ def find(half: Half, positives: Ints, silent: Ints) -> Rule:
 def _candidates(half: Half, place: Place, positives: Ints, silent: Ints) -> tuple[Ints, Floats, Floats]:
     """Give what could be named at a place, and where it stands: for each firing token and each silent snippet."""
     tokens, classes = half.look(positives, place)
-    names = _frequent(tokens)
+    names = _frequent(tokens[np.unique(positives, return_index=True)[1]])
     numbers = _numbers(half, names, classes)
     there = np.hstack([(tokens[:, :, None] == names).any(1), classes]).astype(np.float32)
     return numbers, there, half.tables[place][:, numbers].toarray()[silent]
@@ -299,7 +297,7 @@ def _narrowed(half: Half, on: Rule, place: Place, positives: Ints, silent: Ints)
     """Ask for something at another place besides what a rule asks for on the token itself."""
     hits = half.holds(on, positives)
     tokens, classes = half.look(positives, place)
-    names = _frequent(tokens[hits])
+    names = _frequent(tokens[np.unique(np.where(hits, positives, -1), return_index=True)[1]])
     numbers = _numbers(half, names, classes)
     there = np.hstack([(tokens[:, :, None] == names).any(1), classes]) & hits[:, None]
     # The same of the drawn snippets' tokens on which the first condition holds.

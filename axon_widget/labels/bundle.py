@@ -98,7 +98,8 @@ def write_texts(folder: Path, rows: npt.NDArray[np.integer], tokens: Sequence[st
     with _made(folder / TEXTS, _TEXT_TABLES, about) as db:
         packed = ((number, zlib.compress(row.astype("<u2").tobytes(), 9)) for number, row in enumerate(rows))
         db.executemany("INSERT INTO texts VALUES (?, ?)", packed)
-        db.executemany("INSERT INTO tokens VALUES (?, ?)", enumerate(tokens))
+        there = np.unique(rows).tolist()
+        db.executemany("INSERT INTO tokens VALUES (?, ?)", ((token, tokens[token]) for token in there))
 
 
 def write_labels(folder: Path, about: dict[str, str], features: Iterable[tuple[int, Summary, More]]) -> None:
@@ -171,7 +172,7 @@ def _packed(more: More, most: float) -> bytes:
     return zlib.compress(
         np.array(counts, "u1").tobytes()
         + np.array([token for token, _ in more.fires_on], "<u2").tobytes()
-        + np.array([mean for _, mean in more.fires_on], "<f4").tobytes()
+        + np.array([mean for _, mean in more.fires_on], "<f2").tobytes()
         + np.array([*more.boosts, *more.suppresses], "<u2").tobytes()
         + np.array([place for place, _ in more.contexts], "<u4").tobytes()
         # What fires at all is not rounded down to silence.
@@ -190,7 +191,7 @@ def _unpacked(packed: bytes, most: float) -> More:
         return values
 
     fires_on, boosts, suppresses, contexts = data[:4]
-    tokens, means = take("<u2", fires_on), take("<f4", fires_on)
+    tokens, means = take("<u2", fires_on), take("<f2", fires_on)
     return More(
         list(zip(tokens.tolist(), means.tolist(), strict=True)),
         take("<u2", boosts).tolist(),

@@ -5,7 +5,7 @@ import pytest
 
 from axon_widget.embedded.firing import Firing, Text
 from axon_widget.embedded.label import UNCLEAR, Material, describe, fires_on, name, top_contexts
-from axon_widget.embedded.rules import NEAR, PLACES, Condition, Half, Lexicon, Rule, joined, peaks, score, visible
+from axon_widget.embedded.rules import NEAR, PLACES, Condition, Half, Lexicon, Rule, draw, joined, peaks, score, visible
 
 CONTEXT, ROWS = 64, 400
 RARE = [f" w{chr(97 + i // 26)}{chr(97 + i % 26)}" for i in range(190)]
@@ -144,14 +144,17 @@ def test_the_halves_share_no_row_and_silent_is_silent(material):
     assert THE not in material.text.tokens.reshape(-1, 16)[quiet]
 
 
-def test_firings_are_drawn_from_all_of_the_range():
+def test_firings_are_drawn_in_proportion_to_their_activation():
     rng = np.random.default_rng(0)
     places, values = np.arange(0, 16 * 5000, 4), np.full(20_000, 0.1, np.float32)
-    values[rng.permutation(20_000)[:30]] = 5.0  # few are strong
-    chosen = peaks(places, values, 100, rng)
-    assert len(chosen) == 100 == len(set(chosen // 16))  # a snippet is there once, with its strongest token
-    strong = {place for place, value in zip(places, values, strict=True) if value == 5}
-    assert len(strong & set(chosen)) == 20
+    values[rng.permutation(20_000)[:50]] = 10.0  # few are strong
+    at, found = peaks(places, values)
+    assert len(at) == 5000 == len(set(at // 16))  # a snippet is there once, with its strongest token
+    strong = set(places[values == 10]) & set(at)
+    assert set(at[found == 10]) == strong
+    share = 10 * len(strong) / found.sum()
+    assert np.mean([place in strong for place in draw(at, found, 100, rng)]) == pytest.approx(share, abs=0.02)
+    assert sorted(draw(np.array([3, 7]), np.array([1.0, 3.0]), 8, rng)) == [3] * 2 + [7] * 6
 
 
 def test_top_contexts_are_of_different_rows_and_hold_what_fires(material):
