@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that choose model, SAEs, labels, device and precision."""
-    parser.add_argument("--model", help="'embedded', a model's name or a directory (default: gpt2-small)")
+    parser.add_argument(
+        "--model", help="'embedded', 'smollm2-135m', a model's name or a directory (default: gpt2-small)"
+    )
     saes = parser.add_mutually_exclusive_group()
     saes.add_argument(
         "--sae",

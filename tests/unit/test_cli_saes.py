@@ -50,7 +50,7 @@ def test_it_can_be_narrowed(run):
     assert sorted(names(out)) == sorted(table.name)
     assert "--all" not in out
     line = next(line for line in out.splitlines() if line.startswith("gpt2-small-res-jb/blocks.8.hook_resid_pre"))
-    assert line.split()[1:] == ["8", "yes", "60", "blocks.8.hook_resid_pre", "gpt2-small"]
+    assert line.split()[1:] == ["8", "yes", "60", "90%", "blocks.8.hook_resid_pre", "gpt2-small"]
     assert names(run("gpt2-small", "res-jb", "layer", "8"))[0] == "gpt2-small-res-jb/blocks.8.hook_resid_pre"
     assert len(names(run("gpt2-small", "--all"))) == len(available_saes("gpt2-small")) > 40
 
