@@ -12,6 +12,7 @@ import numpy as np
 
 from axon_widget.checks.result import Result, Say, read, together
 from axon_widget.labels import Label
+from axon_widget.labels.text import clean
 from axon_widget.trace import Origin
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ NAME = "topics"
 LEVEL, TIMES = 0.01, 2.0
 """How seldom chance may do as well; and how many times more must be right than chance has right."""
 _PATIENCE = 60.0  # seconds to wait for labels that are on their way
+_SOURCE = 160  # characters of where labels come from
 _WORD = re.compile(r"[^\W\d_]+")
 
 # Each topic: a text that children's stories and the wide world share, and words that name it. No text holds another
@@ -99,7 +101,7 @@ def check(tracer: Tracer, say: Say) -> Result:
     fired = [{feature for sums in of for feature in sums} for of in activations]
     _wait(tracer, fired, say)
     looked_at = f"{len(TOPICS)} texts: {', '.join(TOPICS)}. Labels: " + "; ".join(
-        dict.fromkeys(r.labels.source or "none" for r in tracer.readers)
+        dict.fromkeys(clean(r.labels.source, _SOURCE) or "none" for r in tracer.readers)
     )
     results = [_of_sae(tracer, sae, of, looked_at) for sae, of in enumerate(activations)]
     return together(NAME, Origin(saes=tracer.saes).titles, results, looked_at)
