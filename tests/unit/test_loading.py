@@ -22,6 +22,8 @@ HOOK = "blocks.1.hook_resid_pre"
 def test_the_embedded_model_by_its_names(tracer):
     again = Tracer.load("stories15M", f"embedded/{STORIES.hook}", device="cpu")
     assert again.info == tracer.info
+    card = tracer.info["saes"][0]["card"]  # see test_card.py
+    assert ["features", f"{tracer.readers[0].d_sae:,} over 288 dimensions"] in card
     sae = {
         "hook": STORIES.hook,
         "layer": 3,
@@ -36,7 +38,7 @@ def test_the_embedded_model_by_its_names(tracer):
         "context": 256,
         "device": "cpu",
         "fallback": "",
-        "saes": [{"name": f"embedded/{STORIES.hook}", "title": "layer 3", "context": 256, **sae}],
+        "saes": [{"name": f"embedded/{STORIES.hook}", "title": "layer 3", "context": 256, "card": card, **sae}],
     }
     assert tracer.info["d_sae"] > 1000
     assert "stories" in tracer.info["labels"]
