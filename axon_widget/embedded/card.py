@@ -15,8 +15,8 @@ A sparse autoencoder with {d_sae:,} features over {d_in} dimensions of the resid
 own format: `SAE.load_from_disk(folder)` loads it as float32; the weights are stored in float16.
 
 ## Measured
-On {tokens:,} tokens of held-out text (seed {seed}), by SAELens' own evaluation functions. The first position and
-special tokens are left out everywhere.
+On {tokens:,} tokens of held-out text (seed {seed}), by SAELens' own evaluation functions. {left_out} and special
+tokens are left out everywhere.
 
 | | |
 | --- | --- |
@@ -34,7 +34,7 @@ special tokens are left out everywhere.
 - Explained variance is 1 - sum ‖x - x̂‖² / sum ‖x - mean x‖² over all counted tokens.
 - A feature is dead if it fires on none of the {tokens:,} tokens.
 - Losses are the mean cross entropy, in nats, of {loss_tokens:,} counted tokens that follow a counted token. Zeroed
-  means that all activations at the hook point are set to 0, those of the first position too; loss recovered is
+  means that all activations at the hook point are set to 0, those of tokens left out too; loss recovered is
   (zeroed - spliced) / (zeroed - clean). Where the reconstruction is spliced in, tokens that do not count keep their
   own activations.
 - A feature is found again if some feature of the other seed's autoencoder has a decoder vector of cosine .7 or more
@@ -90,6 +90,7 @@ def card_text(recipe: Recipe, sae: Any, metrics: dict[str, Any]) -> str:
         training_tokens=known.training_tokens,
         training_seed=known.training_seed,
         dataset=recipe.dataset,
+        left_out=recipe.left_out,
         sae_lens=known.sae_lens_training_version,
         train=known.training_command,
         snippet=SNIPPET,

@@ -45,6 +45,8 @@ _PAGE = re.compile(r"<title>([^<]*)</title>.*?<text[^>]*>([^<]*)</text>", re.DOT
 # Links to files, categories and the same article in other languages leave their targets' names behind.
 _FILES = re.compile(r"\[\[[a-zA-Z-]{2,12}:(?:[^\[\]]|\[\[[^\[\]]*\]\])*\]\]")
 _TABLES = re.compile(r"\{\|.*?\|\}", re.DOTALL)
+# Headings and items of lists would come out as plain lines.
+_NO_PROSE = re.compile(r"^[=*#:;].*$", re.MULTILINE)
 _SPACES = re.compile(r"[ \t]+")
 
 
@@ -93,14 +95,14 @@ def plain(markup: str) -> str:
 
     # The dump escapes text once for XML, and authors wrote entities of HTML in it.
     text = html.unescape(markup)
-    text = _FILES.sub("", _TABLES.sub("", text))
+    text = _NO_PROSE.sub("", _FILES.sub("", _TABLES.sub("", text)))
     parsed: Any = mwparserfromhell.parse(text, skip_style_tags=True)
     for tag in parsed.filter_tags(matches=_holds_no_prose):
         if parsed.contains(tag):  # not within one that is gone
             parsed.remove(tag)
     stripped = html.unescape(str(parsed.strip_code(normalize=True, collapse=True))).replace("'''", "").replace("''", "")
     paragraphs = (_SPACES.sub(" ", line).strip() for line in stripped.split("\n"))
-    return "\n\n".join(line for line in paragraphs if len(line) >= SHORTEST and line[0] not in "*#|:;={!")
+    return "\n\n".join(line for line in paragraphs if len(line) >= SHORTEST and line[0] not in "|!{}")
 
 
 def _holds_no_prose(tag: Any) -> bool:
@@ -164,24 +166,26 @@ def rows(folder: Path, split: str, seed: int, tokens: int, device: str = "cpu") 
 def _rows(folder: Path, held_out: bool, rng: random.Random, tokens: int) -> torch.Tensor:
     wikipedia, of_books = fetch(folder)
     tokenizer = cast(Any, AutoTokenizer.from_pretrained(SMOLLM2.directory()))
-    wanted = tokens * (CONTEXT + 4) // CONTEXT**2 + 1
     made: list[torch.Tensor] = []
-    with tqdm(total=wanted, desc="text", unit="row") as progress:
+    found = 0
+    with tqdm(total=tokens, desc=f"English, {'held-out' if held_out else 'train'}", unit="tok") as progress:
         # There is less of books: where they end, articles fill up.
         for documents, most in (
-            (books(of_books, held_out, rng), round(BOOK_SHARE * wanted)),
-            (articles(wikipedia, held_out, rng), wanted),
+            (books(of_books, held_out, rng), BOOK_SHARE * tokens),
+            (articles(wikipedia, held_out, rng), tokens),
         ):
             ids: list[int] = []
             for document in documents:
                 ids += [*tokenizer(document)["input_ids"], ENDOFTEXT]
-                while len(ids) >= CONTEXT and len(made) < most:
+                while len(ids) >= CONTEXT and found < most:
                     made.append(torch.tensor(ids[:CONTEXT], dtype=torch.int32))
                     ids = ids[CONTEXT:]
-                    progress.update()
-                if len(made) == most:
+                    more = int(counted(made[-1][None]).sum())
+                    found += more
+                    progress.update(more)
+                if found >= most:
                     break
-    if len(made) < wanted:
-        raise ValueError(f"there are no more than {len(made) * (CONTEXT - 3):,} such tokens: ask for fewer")
+    if found < tokens:
+        raise ValueError(f"there are no more than {found:,} such tokens: ask for fewer")
     rng.shuffle(made)
     return torch.stack(made)

@@ -18,13 +18,14 @@ Rows = Callable[[Path, str, int, int, str], torch.Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the autoencoders of one model are made."""
+    """How the autoencoders of one model are made. `left_out` says which tokens do not count, besides special ones."""
 
     model: ShippedModel
     directory: Callable[[], Path]
     hooks: tuple[str, ...]
     rows: Rows
     counted: Callable[[torch.Tensor], torch.Tensor]
+    left_out: str
     dataset: str
     prepend_bos: bool
     width: int
@@ -40,6 +41,7 @@ RECIPES = {
         hooks=(*(f"blocks.{layer}.hook_resid_pre" for layer in range(6)), "blocks.5.hook_resid_post"),
         rows=stories.stories,
         counted=stories.counted,
+        left_out="The first position",
         dataset="the model's own stories",
         prepend_bos=True,
         width=3072,
@@ -53,6 +55,7 @@ RECIPES = {
         hooks=("blocks.9.hook_resid_pre", "blocks.15.hook_resid_pre", "blocks.21.hook_resid_pre"),
         rows=english.rows,
         counted=english.counted,
+        left_out="The first three positions",
         dataset="enwik8 (English Wikipedia, 2006) without markup, and books of Project Gutenberg",
         prepend_bos=False,
         width=4608,
