@@ -1,12 +1,13 @@
 """The card of an SAE: what lies beside it, in words."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from axon_widget import card, catalog, embedded
 from axon_widget.cli import main
-from axon_widget.embedded import SHIPPED, STORIES, ShippedModel
+from axon_widget.embedded import SHIPPED, STORIES
 from axon_widget.engine.tracer import Tracer
 from tests.unit import tiny
 
@@ -25,7 +26,7 @@ METRICS = {
 
 @pytest.fixture
 def shipped(tmp_path, monkeypatch):
-    model = ShippedModel("made-up", "made-up-saes", tmp_path, HOOK)
+    model = replace(STORIES, name="made-up", aliases=(), release="made-up-saes", saes=tmp_path, hook=HOOK)
     monkeypatch.setattr(embedded, "SHIPPED", (model,))
     (tmp_path / HOOK).mkdir()
     config = {"metadata": {"dataset": "a\x1b text", "training_tokens": 10_000_000, "context_size": 256}}
