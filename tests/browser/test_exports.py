@@ -193,7 +193,7 @@ def test_saving_while_it_writes_and_what_cannot_be_saved(bench: Notebook, tmp_pa
     assert view.part("save-picture").is_disabled()
     view.part("save-cancel").click()
     view.until("root.querySelector('[data-axon=save-said]').textContent === 'Cancelled: nothing was saved.'")
-    assert view.part("newest").is_disabled()
+    view.until("root.querySelector('[data-axon=newest]').disabled")
     # And by what would make another film of it, by a page that draws nothing, and by a hand on the text.
     record(view)
     view.part("loop").click()
@@ -204,7 +204,7 @@ def test_saving_while_it_writes_and_what_cannot_be_saved(bench: Notebook, tmp_pa
     record(view)
     view.page.evaluate(HIDE)
     view.until("root.querySelector('[data-axon=save-said]').textContent.includes('page was hidden')")
-    assert view.part("newest").is_disabled()
+    view.until("root.querySelector('[data-axon=newest]').disabled")
     record(view)
     view.token(15).click()  # where the film is not yet
     view.until("root.querySelector('[data-axon=save-said]').textContent.includes('taken over by hand')")

@@ -154,4 +154,6 @@ def test_every_label_stands_with_where_it_comes_from(bench: Notebook) -> None:
     view.part("firing").get_by_role("button").first.click()
     view.details()
     assert view.part("feature-source").inner_text().startswith(source)
-    assert "unscored" in view.part("feature-facts").inner_text()
+    score = bench.python("w.feature(w.selected_feature).score")
+    told = "unscored" if score is None else f"{score:.2f} by balanced accuracy on held-out text, chance .5"
+    assert told in view.part("feature-facts").inner_text()

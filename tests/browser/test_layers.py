@@ -24,6 +24,8 @@ for layer in (0, 1, 2, 4, 5):
         config["metadata"]["hook_name"] = path.name
         (path / "cfg.json").write_text(json.dumps(config))
     saes.append(path)
+# The text that their labels quote lies beside the SAEs' folders.
+shutil.copy(embedded.STORIES.saes / "texts.sqlite3", ".")
 if not hasattr(held, "six"):
     held.six = Tracer.load("embedded", saes)
 """
