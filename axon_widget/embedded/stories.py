@@ -16,7 +16,8 @@ from typing import Any, cast
 import safetensors.torch
 import torch
 from tqdm import tqdm
-from transformers import AutoModelForCausalLM, AutoTokenizer, DynamicCache
+from transformers import AttentionInterface, AutoModelForCausalLM, AutoTokenizer
+from transformers.cache_utils import Cache, DynamicLayer
 
 from axon_widget.embedded import STORIES
 
@@ -72,8 +73,44 @@ def openings(rng: random.Random, count: int) -> list[str]:
 
 def load_writer(device: str = "cpu") -> tuple[Any, Any]:
     """Load the embedded model for sampling (bfloat16: it only writes text) and its tokenizer."""
-    model: Any = AutoModelForCausalLM.from_pretrained(STORIES.directory(), dtype=torch.bfloat16)
+    AttentionInterface.register("one_query", cast(Any, _attention))
+    model: Any = AutoModelForCausalLM.from_pretrained(
+        STORIES.directory(), dtype=torch.bfloat16, attn_implementation="one_query"
+    )
     return model.to(device).eval(), cast(Any, AutoTokenizer.from_pretrained(STORIES.directory()))
+
+
+def _attention(
+    module: Any, query: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, mask: Any, scaling: float, **_: Any
+) -> tuple[torch.Tensor, None]:
+    """Attend from one token to all before it, in float32: two and a half times as fast on a CPU as in bfloat16."""
+    weights = (query.float() @ keys.transpose(2, 3) * scaling).softmax(-1)
+    return (weights @ values).transpose(1, 2).to(query.dtype), None
+
+
+class _Room(DynamicLayer):
+    """A layer's keys and values in a tensor with room for a whole context; transformers' own is copied each token."""
+
+    def __init__(self, context: int) -> None:
+        super().__init__()
+        self._context, self._length = context, 0
+        self._kept: list[torch.Tensor] = []
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if not self._kept:
+            batch, heads, _, width = key_states.shape
+            self._kept = [torch.empty(batch, heads, self._context, width, device=key_states.device) for _ in range(2)]
+            self.is_initialized = True
+        start, self._length = self._length, self._length + key_states.shape[-2]
+        for kept, new in zip(self._kept, (key_states, value_states), strict=True):
+            kept[:, :, start : self._length] = new
+        self.keys, self.values = (kept[:, :, : self._length] for kept in self._kept)
+        return self.keys, self.values
+
+    def batch_select_indices(self, indices: torch.Tensor) -> None:
+        self._kept = [kept[indices] for kept in self._kept]
 
 
 @torch.inference_mode()
@@ -97,24 +134,26 @@ def write_stories(model: Any, tokenizer: Any, count: int, seed: int, context: in
 
     stories = torch.full((count, context), UNK, device=device)
     stories[:, 0] = BOS
-    rows = torch.arange(count, device=device)  # the stories that are still being written
-    cache = DynamicCache()
+    rows = torch.arange(count, device=device)  # the stories in the batch
+    going = torch.ones(count, dtype=torch.bool, device=device)  # and which of them are still being written
+    cache = Cache(layers=[_Room(context) for _ in range(model.config.num_hidden_layers)])
     token = stories[:, :1]
     for position in range(1, context):
         out = model(token, past_key_values=cache, use_cache=True)
-        values, choices = (out.logits[:, -1].float() / heat[rows]).topk(TOP_K)
-        chances = values.softmax(-1)
+        values, choices = out.logits[:, -1].topk(TOP_K)
+        chances = (values.float() / heat[rows]).softmax(-1)
         chances[chances.cumsum(-1) - chances > TOP_P] = 0
         token = choices.gather(1, torch.multinomial(chances, 1, generator=generator))
         given = forced[rows, position, None]
         token = torch.where(given >= 0, given, token)
-        going = (token[:, 0] != BOS) & (token[:, 0] != EOS)
+        going &= (token[:, 0] != BOS) & (token[:, 0] != EOS)
         stories[rows[going], position] = token[going, 0]
-        if not going.all():
+        left = int(going.sum())
+        if not left:
+            break
+        if left < 0.75 * len(rows):  # leaving stories out copies the cache
             keep = going.nonzero()[:, 0]
-            if not len(keep):
-                break
-            rows, token = rows[keep], token[keep]
+            rows, token, going = rows[keep], token[keep], going[keep]
             cache.batch_select_indices(keep)
     return stories.to("cpu", torch.int16)
 

@@ -8,7 +8,9 @@ Ctrl-C it goes on from where it was when it is started again with the same optio
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
+import platform
 import shutil
 import signal
 from collections.abc import Iterator
@@ -34,6 +36,7 @@ SAMPLES = 1024  # activations in one training step
 CHUNK = 16  # forward passes whose activations go into the mixing buffer at once: each time it is copied
 MIXED = 131_072  # tokens in the mixing buffer
 CHECKPOINTS = 8
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt
 
 
 def activations(
@@ -95,6 +98,8 @@ def build_sae(recipe: Recipe, hook: str, seed: int, options: argparse.Namespace,
         d_sae=recipe.width,
         k=recipe.k,
         device=options.device,
+        # The decoder vectors are kept at norm 1 instead, see `_normalize`.
+        rescale_acts_by_decoder_norm=False,
         # The activations' scale differs from layer to layer; SAELens folds this factor into the weights.
         normalize_activations="expected_average_only_in",
         metadata=metadata,
@@ -146,6 +151,8 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor) -> di
     mixed = multi_hook_concat_split_iter(MIXED, SAMPLES, source, list(recipe.hooks))
     hooks = {name: hook for name, (hook, _) in hook_names.items()}
     trainer = MultiSAETrainer(config, cast("dict[str, Any]", saes), hooks, mixed, save_checkpoint_fn=_forget_older)
+    for one in trainer.trainers.values():
+        _normalize(one.sae, one.optimizer)
     if saved:
         trainer.load_checkpoint(saved[-1])
         trainer.checkpoint_thresholds = [at for at in trainer.checkpoint_thresholds if at > skip]
@@ -164,6 +171,27 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor) -> di
     return saes
 
 
+def _normalize(sae: Any, optimizer: torch.optim.Optimizer) -> None:
+    """Keep decoder vectors at norm 1 after each step: a quarter faster than to multiply activations by their norms."""
+
+    @torch.no_grad()
+    def normalize(*_: Any) -> None:
+        sae.W_dec.div_(sae.W_dec.norm(dim=1, keepdim=True))
+
+    normalize()
+    optimizer.register_step_post_hook(normalize)
+    for group in optimizer.param_groups:
+        group["fused"] = True
+
+
+def _keep_memory() -> None:
+    """Let glibc keep the memory of large tensors: giving it back each time takes a third of the time on a CPU."""
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
+            libc.mallopt(option, 2**30)
+
+
 def _forget_older(checkpoint_path: Path | None) -> None:
     """Keep the newest checkpoint alone: one holds the optimizers' state of every autoencoder."""
     if checkpoint_path is not None:
@@ -175,7 +203,9 @@ def _forget_older(checkpoint_path: Path | None) -> None:
 def save(sae: TopKTrainingSAE, out: Path) -> None:
     """Save in SAELens' inference format, with weights in float16 (SAELens loads them as float32)."""
     sae.cfg.device = "cpu"
-    # TopK that ranks by activation x decoder norm is the same as TopK with decoder vectors of norm 1.
+    # TopK that ranks by activation x decoder norm is the same as TopK with decoder vectors of norm 1. They all have the
+    # same norm, that of the activations' scale, where they were kept at norm 1.
+    sae.cfg.rescale_acts_by_decoder_norm = True
     sae.fold_W_dec_norm()
     sae.cfg.rescale_acts_by_decoder_norm = False
     weights, _ = sae.save_inference_model(out)
@@ -192,6 +222,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="train each again from these seeds (0)")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    _keep_memory()
     recipe = RECIPES[options.model]
     recipe = replace(recipe, hooks=tuple(options.hooks or recipe.hooks))
     options.tokens = options.tokens or recipe.tokens
