@@ -31,6 +31,7 @@ _MEASURED: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("loss, zeroed", "loss_zeroed", _LOSS),
     ("found again in a second seed", "found_again", _SHARE),
     ("… one-to-one", "matched", _SHARE),
+    ("… trained on", "second_tokens", "{:,} tokens".format),
     ("labels' detection score", "labels_mean_score", "{:.3f} on average; chance .5".format),
     ("measured on", "tokens", "{:,} held-out tokens".format),
 )

@@ -38,7 +38,8 @@ tokens are left out everywhere.
   (zeroed - spliced) / (zeroed - clean). Where the reconstruction is spliced in, tokens that do not count keep their
   own activations.
 - A feature is found again if some feature of the other seed's autoencoder has a decoder vector of cosine .7 or more
-  with its own; one-to-one: if that of the pairing with the largest sum of cosines has.
+  with its own; one-to-one: if that of the pairing with the largest sum of cosines has. A second seed that was trained
+  on fewer tokens finds fewer again.
 
 ## Made
 - Architecture: {architecture}, as SAELens has it{k}. Decoder vectors have norm 1.
@@ -71,7 +72,8 @@ def card_text(recipe: Recipe, sae: Any, metrics: dict[str, Any]) -> str:
     [name] = [name for name, other in RECIPES.items() if other.model == recipe.model]
     stability = labels = "not measured"
     if "found_again" in metrics:
-        stability = f"{metrics['found_again']:.1%} (one-to-one {metrics['matched']:.1%}), seed {metrics['second_seed']}"
+        stability = f"{metrics['found_again']:.1%} (one-to-one {metrics['matched']:.1%})"
+        stability += f", seed {metrics['second_seed']}, {metrics['second_tokens']:,} tokens"
     if metrics.get("labels_live"):
         clear = metrics["labels_clear"] / metrics["labels_live"]
         labels = f"detection score {metrics['labels_mean_score']:.3f} on average, {clear:.1%} clear"

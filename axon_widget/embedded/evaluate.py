@@ -138,7 +138,7 @@ def _losses(found: dict[str, list[torch.Tensor]]) -> dict[str, float]:
 
 @torch.inference_mode()
 def stability(sae: Any, second: Any) -> dict[str, float]:
-    """Tell how many features are found again in the autoencoder of a second training seed, and which seed that is.
+    """Tell how many features are found again in the autoencoder of a second training seed, and what that one is.
 
     ``found_again`` is the share of features with any of cosine `SAME` or more in the other one, ``matched`` that where
     each of the other's may stand for one feature only, paired so that the sum of cosines is the largest.
@@ -148,6 +148,7 @@ def stability(sae: Any, second: Any) -> dict[str, float]:
     pairs = cast(Any, optimize).linear_sum_assignment(cosines.numpy(), maximize=True)
     return {
         "second_seed": second.cfg.metadata.training_seed,
+        "second_tokens": second.cfg.metadata.training_tokens,
         "found_again": float((cosines.amax(1) >= SAME).float().mean()),
         "matched": float((cosines.numpy()[pairs] >= SAME).sum() / len(cosines)),
     }
