@@ -74,22 +74,23 @@ def name(material: Material, feature: int, places: Ints, values: Floats, dense: 
     silent = [half.silent(places) for half in (making, scoring)]
     firing = [peaks(places[mine], values[mine]) for half in (making, scoring) for mine in [half.mine(places)]]
     if min(len(found) for found in (*silent, *(at for at, _ in firing))) < FEWEST:
-        return _unnamed(material, places, dense), "", None
+        return _unnamed(material, feature, places, dense), "", None
     rule = find(making, draw(*firing[0], MAKING, rng), silent[0])
     if not rule.conditions:
-        return _unnamed(material, places, dense), "", 0.5
+        return _unnamed(material, feature, places, dense), "", 0.5
     # As many silent snippets as firing ones score it.
     quiet = rng.permutation(silent[1])[:SCORING]
     worth = score(scoring, rule, draw(*firing[1], len(quiet), rng), quiet)
     said = rule.said(material.lexicon)
     if worth < CLEAR:
-        return _unnamed(material, places, dense), f"best guess: {said}", worth
+        return _unnamed(material, feature, places, dense), f"best guess: {said}", worth
     return rule.said(material.lexicon, LONG), said, worth
 
 
-def _unnamed(material: Material, places: Ints, dense: bool) -> str:
-    share = len(places) / material.text.counted.sum()
-    return f"dense: fires on {share:.0%} of tokens" if dense else UNCLEAR
+def _unnamed(material: Material, feature: int, places: Ints, dense: bool) -> str:
+    if dense:
+        return f"dense: fires on {len(places) / material.text.counted.sum():.0%} of tokens"
+    return f"{UNCLEAR} #{feature}"  # with its number, as others in the same list are unclear too
 
 
 def top_contexts(text: Text, places: Ints, values: Floats) -> list[tuple[int, list[float]]]:
