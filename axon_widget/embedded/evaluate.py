@@ -209,7 +209,7 @@ def _known(folder: Path, of: dict[str, str]) -> dict[str, float] | None:
     return {name: value for name, value in metrics.items() if name not in ("of", "seed") and "label" not in name}
 
 
-def main() -> None:
+def main(arguments_given: Sequence[str] | None = None) -> None:
     """Run the evaluation from the command line."""
     parser = arguments(__doc__)
     parser.add_argument("--tokens", type=int, default=200_000, help="held-out tokens (%(default)s)")
@@ -218,7 +218,7 @@ def main() -> None:
     parser.add_argument("--hooks", nargs="+", help="measure only those at these hook points")
     parser.add_argument("--second", type=Path, help="the folder of the autoencoders of a second training seed")
     parser.add_argument("--again", action="store_true", help="measure those again that are measured")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments_given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = RECIPES[options.model]
     rows = recipe.rows(options.work, "held-out", options.seed, options.tokens, options.device)

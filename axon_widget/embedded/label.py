@@ -9,7 +9,7 @@ the odd ones. Nobody read the features, and no other model named them.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -169,14 +169,14 @@ def describe(
         )
 
 
-def main() -> None:
+def main(arguments_given: Sequence[str] | None = None) -> None:
     """Run the labelling from the command line."""
     parser = arguments(__doc__)
     parser.add_argument("--tokens", type=int, default=400_000, help="held-out tokens (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the held-out text (%(default)s)")
     parser.add_argument("--hooks", nargs="+", help="label only those at these hook points")
     parser.add_argument("--again", action="store_true", help="label those again that are labelled")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments_given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = RECIPES[options.model]
     folder: Path = options.out or recipe.model.saes

@@ -18,7 +18,10 @@ Rows = Callable[[Path, str, int, int, str], torch.Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the autoencoders of one model are made. `left_out` says which tokens do not count, besides special ones."""
+    """How the autoencoders of one model are made. `left_out` says which tokens do not count, besides special ones.
+
+    `tokens` is how many tokens they are trained on, `again` on how many with a second seed.
+    """
 
     model: ShippedModel
     directory: Callable[[], Path]
@@ -32,6 +35,7 @@ class Recipe:
     k: int
     lr: float
     tokens: int
+    again: int
 
 
 RECIPES = {
@@ -48,6 +52,7 @@ RECIPES = {
         k=32,
         lr=2e-3,
         tokens=10_000_000,
+        again=2_000_000,
     ),
     "smollm2-135m": Recipe(
         model=SMOLLM2,
@@ -62,6 +67,7 @@ RECIPES = {
         k=64,
         lr=2e-3,
         tokens=4_000_000,
+        again=1_000_000,
     ),
 }
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import logging
 import platform
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -36,6 +37,7 @@ SAMPLES = 1024  # activations in one training step
 CHUNK = 16  # forward passes whose activations go into the mixing buffer at once: each time it is copied
 MIXED = 131_072  # tokens in the mixing buffer
 CHECKPOINTS = 8
+WEIGHTS = "sae_weights.safetensors"
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt
 
 
@@ -70,17 +72,18 @@ def activations(
                 chosen = order[first : first + BATCH]
                 found = read(bridge, recipe.hooks, rows[chosen].long())
                 parts.append({hook: values[mask[chosen]] for hook, values in found.items()})
-            yield {hook: torch.cat([part[hook] for part in parts]).float() for hook in recipe.hooks}
+            yield {hook: torch.cat([part[hook] for part in parts]) for hook in recipe.hooks}
 
 
 def command(options: argparse.Namespace) -> str:
     """Return the command that trains with these options."""
-    return f"python -m axon_widget.embedded.train --model {options.model} --tokens {options.tokens}"
+    seed = f" --seed {options.seed}" if options.seed else ""
+    return f"python -m axon_widget.embedded.train --model {options.model} --tokens {options.tokens}{seed}"
 
 
-def build_sae(recipe: Recipe, hook: str, seed: int, options: argparse.Namespace, width_in: int) -> TopKTrainingSAE:
+def build_sae(recipe: Recipe, hook: str, options: argparse.Namespace, width_in: int) -> TopKTrainingSAE:
     """Build an untrained autoencoder, with all that is to be known of it in its metadata."""
-    torch.manual_seed(seed)
+    torch.manual_seed(options.seed)
     metadata = SAEMetadata(
         model_name=recipe.model.name,
         hook_name=hook,
@@ -90,7 +93,7 @@ def build_sae(recipe: Recipe, hook: str, seed: int, options: argparse.Namespace,
         model_from_pretrained_kwargs={},
         dataset=recipe.dataset,
         training_tokens=options.tokens,
-        training_seed=seed,
+        training_seed=options.seed,
         training_command=command(options),
     )
     config = TopKTrainingSAEConfig(
@@ -113,21 +116,14 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor) -> di
     Returns
     -------
     dict
-        The autoencoders by hook point, ``"<hook point>-seed<seed>"`` for all seeds but the first.
+        The autoencoders by hook point.
     """
     device = options.device
     # bfloat16 is read two and a half times as fast on a CPU; its rounding is a hundred times smaller than the error.
     bridge = load_bridge(recipe.directory(), device, torch.bfloat16)
-    of = [options.model, *recipe.hooks, options.tokens, *options.seeds]
+    of = [options.model, *recipe.hooks, options.tokens, options.seed]
     checkpoints = options.work / "checkpoints" / "-".join(map(str, of))
-    hook_names = {
-        hook if seed == options.seeds[0] else f"{hook}-seed{seed}": (hook, seed)
-        for seed in options.seeds
-        for hook in recipe.hooks
-    }
-    saes = {
-        name: build_sae(recipe, hook, seed, options, bridge.cfg.d_model) for name, (hook, seed) in hook_names.items()
-    }
+    saes = {hook: build_sae(recipe, hook, options, bridge.cfg.d_model) for hook in recipe.hooks}
     config = SAETrainerConfig(
         total_training_samples=options.tokens,
         train_batch_size_samples=SAMPLES,
@@ -146,10 +142,11 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor) -> di
     )
     saved = sorted(checkpoints.glob("[0-9]*"), key=lambda path: int(path.name))
     skip = int(saved[-1].name) if saved else 0
-    torch.manual_seed(options.seeds[0])
-    source = activations(recipe, bridge, rows, options.seeds[0], skip)
-    mixed = multi_hook_concat_split_iter(MIXED, SAMPLES, source, list(recipe.hooks))
-    hooks = {name: hook for name, (hook, _) in hook_names.items()}
+    torch.manual_seed(options.seed)
+    source = activations(recipe, bridge, rows, options.seed, skip)
+    drawn = multi_hook_concat_split_iter(MIXED, SAMPLES, source, list(recipe.hooks))
+    mixed = ({hook: values.float() for hook, values in batch.items()} for batch in drawn)
+    hooks = {hook: hook for hook in saes}
     trainer = MultiSAETrainer(config, cast("dict[str, Any]", saes), hooks, mixed, save_checkpoint_fn=_forget_older)
     for one in trainer.trainers.values():
         _normalize(one.sae, one.optimizer)
@@ -214,24 +211,36 @@ def save(sae: TopKTrainingSAE, out: Path) -> None:
     weights.chmod(0o644)
 
 
-def main() -> None:
+def is_trained(folder: Path, options: argparse.Namespace) -> bool:
+    """Tell whether an autoencoder is there that these options made."""
+    try:
+        config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
+        return config["metadata"]["training_command"] == command(options) and (folder / WEIGHTS).is_file()
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def main(arguments_given: Sequence[str] | None = None) -> None:
     """Run the training from the command line."""
     parser = arguments(__doc__)
     parser.add_argument("--tokens", type=int, help="tokens to train on (default: the recipe's)")
     parser.add_argument("--hooks", nargs="+", help="train only at these hook points, such as two at a time")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="train each again from these seeds (0)")
-    options = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=0, help="training seed (%(default)s)")
+    parser.add_argument("--again", action="store_true", help="train those again that are trained")
+    options = parser.parse_args(arguments_given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    _keep_memory()
     recipe = RECIPES[options.model]
-    recipe = replace(recipe, hooks=tuple(options.hooks or recipe.hooks))
     options.tokens = options.tokens or recipe.tokens
-    rows = recipe.rows(options.work, "train", 0, options.tokens, options.device)
     out: Path = options.out or recipe.model.saes
-    for name, sae in train(recipe, options, rows).items():
-        hook, _, seed = name.partition("-seed")
-        # Further seeds tell how many features are found again; they are no part of the package.
-        save(sae, out / hook if not seed else options.work / f"{options.model}-seed{seed}" / hook)
+    hooks: Sequence[str] = options.hooks or recipe.hooks
+    todo = tuple(hook for hook in hooks if options.again or not is_trained(out / hook, options))
+    if not todo:
+        log.info("all are trained by this command; --again trains them again")
+        return
+    _keep_memory()
+    rows = recipe.rows(options.work, "train", 0, options.tokens, options.device)
+    for hook, sae in train(replace(recipe, hooks=todo), options, rows).items():
+        save(sae, out / hook)
 
 
 if __name__ == "__main__":

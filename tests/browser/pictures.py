@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 
 from tests.browser.conftest import WIDE, Watch, opened
 from tests.browser.lab import ROOT, SETUP, Lab, Notebook, View
-from tests.browser.test_layers import COPIES
+from tests.browser.test_layers import SIX
 
 FOLDER = ROOT / "notebooks" / "pictures"
 COLOURS = 200  # few enough for a small file, enough for what glows
@@ -95,7 +95,7 @@ def branches(desk: Notebook) -> View:
 
 
 def layers(desk: Notebook) -> View:
-    desk.execute(COPIES)
+    desk.execute(SIX)
     view = desk.view("w = AxonWidget(tracer=held.six, max_tokens=40, seed=7)\nw.wait()\nw.generate()\nw")
     desk.execute("_ = w.wait()")
     view.shows(desk.python("w.trace.text"))

@@ -10,22 +10,8 @@ import pytest
 
 from tests.browser.lab import Notebook, View, overlapping, reads
 
-# The package has one SAE: copies of it stand in for those of the other layers.
-COPIES = """
-import json, shutil
-from pathlib import Path
-from axon_widget import embedded
-saes = ["blocks.3.hook_resid_pre"]
-for layer in (0, 1, 2, 4, 5):
-    path = Path(f"blocks.{layer}.hook_resid_pre")
-    if not path.exists():
-        shutil.copytree(embedded.STORIES.sae_dir(saes[0]), path)
-        config = json.loads((path / "cfg.json").read_text())
-        config["metadata"]["hook_name"] = path.name
-        (path / "cfg.json").write_text(json.dumps(config))
-    saes.append(path)
-# The text that their labels quote lies beside the SAEs' folders.
-shutil.copy(embedded.STORIES.saes / "texts.sqlite3", ".")
+SIX = """
+saes = [f"embedded/blocks.{layer}.hook_resid_pre" for layer in (3, 0, 1, 2, 4, 5)]
 if not hasattr(held, "six"):
     held.six = Tracer.load("embedded", saes)
 """
@@ -38,7 +24,7 @@ LINKS = """[[f'{a}:{i}', f'{b}:{j}'] for keys in [w.graph.keys()] for near in [w
 
 @pytest.fixture
 def view(bench: Notebook) -> View:
-    bench.execute(COPIES)
+    bench.execute(SIX)
     view = bench.view(MAKE)
     bench.execute(WRITE)
     view.shows(bench.python("w.trace.text"))
@@ -46,7 +32,7 @@ def view(bench: Notebook) -> View:
 
 
 def test_a_list_of_saes_is_read_in_one_pass(bench: Notebook) -> None:
-    bench.execute(COPIES)
+    bench.execute(SIX)
     view = bench.view("w = AxonWidget(model='embedded', sae=saes[:3], feature_k=5)\nw")
     view.status("idle")
     view.part("generate").click()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.conftest import SIZE
 from tests.browser.lab import Notebook, View
-from tests.browser.test_layers import COPIES
+from tests.browser.test_layers import SIX
 
 NARROW = 480
 
@@ -44,7 +44,7 @@ def branches(bench: Notebook) -> View:
 
 
 def layers(bench: Notebook) -> View:
-    bench.execute(COPIES)
+    bench.execute(SIX)
     view = bench.view("w = AxonWidget(tracer=held.six, max_tokens=30, seed=7)\nw.wait()\nw.generate()\nw")
     bench.execute("_ = w.wait()")
     view.shows(bench.python("w.trace.text"))

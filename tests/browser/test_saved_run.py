@@ -12,7 +12,7 @@ from playwright.sync_api import Browser
 
 from tests.browser.conftest import WIDE, Watch, opened
 from tests.browser.lab import Notebook, View
-from tests.browser.test_layers import COPIES
+from tests.browser.test_layers import SIX
 
 # The software renderer's time goes with the pixels.
 SMALL = {"width": 1000, "height": 720}
@@ -173,7 +173,7 @@ def test_layers_are_laid_out_without_a_kernel(
     browser: Browser, own_watch: Watch, bench: Notebook, shot: Callable[..., None]
 ) -> None:
     bench.execute(
-        f"{COPIES}\nw = AxonWidget(tracer=held.six, feature_k=5)\nw.wait()\n"
+        f"{SIX}\nw = AxonWidget(tracer=held.six, feature_k=5)\nw.wait()\n"
         "w.generate('Once upon a time', max_tokens=6, seed=7)\n_ = w.wait()\nw.to_html('saved-layers.html')"
     )
     with shown(browser, bench.lab.folder / "saved-layers.html", own_watch) as view:

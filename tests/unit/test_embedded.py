@@ -19,6 +19,7 @@ from axon_widget.labels.bundled import BundledLabels
 PROMPT = "Once upon a time, there was a little"
 CONTINUATION = " girl named Lily. She loved to play outside in the sunshine."
 HOOK = "blocks.3.hook_resid_pre"
+HOOKS = sorted(folder.name for folder in STORIES.saes.glob("blocks.*"))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -130,35 +131,39 @@ def test_what_counts_in_a_story(fresh):
     assert counted(fresh).sum() > 1000  # few of the stories are shorter than the context
 
 
-def test_sae_loads_as_float32_and_says_what_it_is(sae):
+def test_there_is_one_for_every_place():
+    assert set(HOOKS) == {*(f"blocks.{layer}.hook_resid_pre" for layer in range(6)), "blocks.5.hook_resid_post"}
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_an_sae_keeps_its_cards_word(hook, bridge, fresh):
+    folder = STORIES.sae_dir(hook)
+    assert (folder / "sae_weights.safetensors").stat().st_size <= 4_000_000
+    sae = SAE.load_from_disk(folder)
     assert sae.W_dec.dtype == torch.float32
     known = sae.cfg.metadata
-    assert (known.model_name, known.hook_name, known.prepend_bos) == ("stories15M", HOOK, True)
+    assert (known.model_name, known.hook_name, known.prepend_bos) == ("stories15M", hook, True)
     assert (known.context_size, sae.cfg.d_in) == (256, 288)
-    assert (STORIES.sae_dir(HOOK) / "sae_weights.safetensors").stat().st_size <= 4_000_000
-
-
-def test_sae_keeps_its_cards_word(sae, bridge, fresh):
-    x = read(bridge, [HOOK], fresh)[HOOK][counted(fresh)]
+    x = read(bridge, [hook], fresh)[hook][counted(fresh)]
     with torch.inference_mode():
         features = sae.encode(x)
         error = (x - sae.decode(features)).square().sum()
     explained = float(1 - error / (x - x.mean(0)).square().sum())
     l0 = float((features > 0).sum(1).float().mean())
-    metrics = json.loads((STORIES.sae_dir(HOOK) / "metrics.json").read_text())
-    assert explained >= 0.85
-    assert l0 <= 40
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert l0 <= 32
     assert explained == pytest.approx(metrics["explained_variance"], abs=0.03)
     assert l0 == pytest.approx(metrics["l0"], rel=0.15)
-    assert f"{metrics['explained_variance']:.4f}" in (STORIES.sae_dir(HOOK) / "CARD.md").read_text()
+    assert f"{metrics['explained_variance']:.4f}" in (folder / "CARD.md").read_text()
 
 
-@pytest.mark.parametrize("folder", sorted(STORIES.saes.glob("blocks.*")), ids=lambda folder: folder.name)
-def test_labels_fit_their_sae(folder):
+@pytest.mark.parametrize("hook", HOOKS)
+def test_labels_fit_their_sae(hook):
+    folder = STORIES.sae_dir(hook)
     about = bundle.about(folder / bundle.LABELS)
     assert (about["model"], about["hook"]) == ("stories15M", folder.name)
     assert about["digest"] == bundle.about(STORIES.saes / bundle.TEXTS)["digest"]
-    assert int(about["tokens"]) >= 100_000
+    assert int(about["tokens"]) >= 200_000
     labels = BundledLabels(folder / bundle.LABELS)
     names, width = dict(labels.names()), json.loads((folder / "cfg.json").read_text())["d_sae"]
     assert 0.9 * width <= len(names) <= width
