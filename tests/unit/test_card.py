@@ -2,15 +2,17 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from axon_widget import card, catalog, embedded
+from axon_widget import card, catalog, directory, embedded
 from axon_widget.cli import main
 from axon_widget.embedded import SHIPPED, STORIES
 from axon_widget.engine.tracer import Tracer
 from tests.unit import tiny
 
+README = Path(__file__).parents[2] / "README.md"
 HOOK = "blocks.1.hook_resid_pre"
 METRICS = {
     "tokens": 200_123,
@@ -103,3 +105,16 @@ def test_the_command_shows_the_card_of_one_sae(capsys):
     assert "explained variance " in out
     assert main(["saes", "gpt2-small-res-jb"]) == 0
     assert "hook point  " not in capsys.readouterr().out  # several have no card
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in directory.shipped_entries()])
+def test_the_readme_tells_what_was_measured(name):
+    folder = embedded.folder_of(name)
+    found = json.loads((folder / "metrics.json").read_text())
+    width = json.loads((folder / "cfg.json").read_text())["d_sae"]
+    numbers = [
+        *(f"{width:,}", f"{found['l0']:.0f}", f"{found['explained_variance']:.3f}", f"{found['loss_recovered']:.3f}"),
+        *(f"{found['dead_share']:.1%}", f"{found['found_again']:.0%}"),
+        f"{found['labels_clear'] / found['labels_live']:.0%}",
+    ]
+    assert f"| `{name}` | {' | '.join(numbers)} |" in README.read_text(encoding="utf-8")
