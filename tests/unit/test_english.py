@@ -3,6 +3,7 @@
 import gzip
 import html
 import random
+import re
 import tarfile
 from io import BytesIO
 
@@ -53,16 +54,29 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_held_out_documents_are_no_others(folder):
-    def drawn(read, file, held_out):
-        return set(read(folder / file, held_out, random.Random(3)))
+    def drawn(read, file, wanted):
+        return set(read(folder / file, wanted, random.Random(3)))
 
     for read, file in ((english.articles, "enwik8.gz"), (english.books, "books.tgz")):
-        training, held_out = drawn(read, file, False), drawn(read, file, True)
+        training = drawn(read, file, english.training)
+        halves = [drawn(read, file, english.held_out(half)) for half in (0, 1)]
+        held_out = halves[0] | halves[1]
         assert held_out
+        assert not halves[0] & halves[1]
         assert len(training) > 5 * len(held_out)
         assert not training & held_out
         assert not [text for text in training | held_out if "bible" in text or "REDIRECT" in text]
-    assert len(drawn(english.articles, "enwik8.gz", False) | drawn(english.articles, "enwik8.gz", True)) == 200
+        assert all(halves) == (read is english.articles)  # there is one book, and its pieces stay together
+        if read is english.articles:
+            assert len(training | held_out) == 200
+
+
+def test_halves_of_the_held_out_rows_share_no_document(folder):
+    rows = english.rows(folder, "held-out", 1, 4000)
+    tokenizer = english.AutoTokenizer.from_pretrained(STORIES.directory())
+    numbers = [set(re.findall(r"number (\d+) of", tokenizer.decode(rows[half::2].flatten()))) for half in (0, 1)]
+    assert all(numbers)
+    assert not numbers[0] & numbers[1]
 
 
 def test_rows_hold_the_tokens_that_were_asked_for(folder):

@@ -30,15 +30,17 @@ def test_it_is_taken_up_again_where_it_was(tmp_path, monkeypatch, caplog):
 
     monkeypatch.setattr(train.MultiSAETrainer, "_checkpoint_if_needed", interrupted)
     with pytest.raises(SystemExit, match="the same command goes on"):
-        train.train(recipe, options, rows)
+        train.train(recipe, options, rows, tmp_path / "made")
     [kept] = (tmp_path / "checkpoints").iterdir()
     assert [saved.name for saved in kept.iterdir()] == [str(steps[4])]
+    (kept / str(steps[4] + 1) / HOOKS[0]).mkdir(parents=True)  # one that was cut off is none
     with caplog.at_level("INFO", logger=train.log.name):
-        saes = train.train(recipe, options, rows)
+        saes = train.train(recipe, options, rows, tmp_path / "made")
     assert f"going on after {steps[4]} tokens" in caplog.text
     assert steps[5] == steps[4] + train.SAMPLES
     assert steps[-1] >= options.tokens
     assert not kept.exists()
+    assert {path.name for path in (tmp_path / "made").iterdir()} == set(HOOKS)
     assert {name: sae.cfg.metadata.hook_name for name, sae in saes.items()} == {hook: hook for hook in HOOKS}
     assert saes[HOOKS[0]].W_dec.norm(dim=1).std() < 1e-3 * saes[HOOKS[0]].W_dec.norm(dim=1).mean()
 
@@ -66,18 +68,24 @@ def test_what_was_seen_is_left_out(monkeypatch):
     assert torch.equal(seen(64 * 8 + 3 * 8, 1), whole[512 + 3 * 8 : 512 + 19 * 8])
 
 
-def test_what_is_saved_reads_as_what_was_trained(tmp_path):
+@pytest.mark.parametrize("kept_at_one", [True, False])
+def test_what_is_saved_reads_as_what_was_trained(kept_at_one, tmp_path):
     torch.manual_seed(0)
-    sae = TopKTrainingSAE(TopKTrainingSAEConfig(d_in=16, d_sae=64, k=4, device="cpu", decoder_init_norm=0.1))
+    config = TopKTrainingSAEConfig(d_in=16, d_sae=64, k=4, rescale_acts_by_decoder_norm=not kept_at_one)
+    sae = TopKTrainingSAE(config)
     with torch.no_grad():
-        sae.W_dec *= torch.rand(64, 1) + 0.5
+        sae.W_dec *= 1 / sae.W_dec.norm(dim=1, keepdim=True) if kept_at_one else torch.rand(64, 1) + 0.5
         sae.b_enc += torch.rand(64) * 0.01
+    if kept_at_one:
+        sae.fold_activation_norm_scaling_factor(0.1)  # as at the end of training
     x = torch.randn(100, 16)
     with torch.no_grad():
-        acts, expected = sae.encode(x), sae(x)
+        # What is added for a feature is its activation times a vector of norm 1, in the residual stream's own scale.
+        acts, expected = sae.encode(x) * (10 if kept_at_one else 1), sae(x)
     train.save(sae, tmp_path)
     assert (tmp_path / "sae_weights.safetensors").stat().st_size < 2 * 2 * 16 * 64 + 4096
     loaded = SAE.load_from_disk(tmp_path, device="cpu", dtype="float32")
+    assert (loaded.cfg.architecture(), loaded.cfg.k, loaded.cfg.normalize_activations) == ("topk", 4, "none")
     assert torch.allclose(loaded.W_dec.norm(dim=1), torch.ones(64), atol=1e-3)
     with torch.no_grad():
         again = loaded.encode(x)
@@ -87,15 +95,18 @@ def test_what_is_saved_reads_as_what_was_trained(tmp_path):
 
 
 def test_what_is_trained_is_known_by_its_command(tmp_path):
+    recipe = replace(RECIPES["stories15m"], width=64, k=4)
     options = Namespace(model="stories15m", tokens=5000, seed=0, device="cpu")
-    sae = train.build_sae(replace(RECIPES["stories15m"], width=64, k=4), HOOKS[0], options, 16)
-    assert not train.is_trained(tmp_path, options)
-    train.save(sae, tmp_path)
-    assert train.is_trained(tmp_path, options)
-    assert not train.is_trained(tmp_path, Namespace(**{**vars(options), "seed": 1}))
-    assert not train.is_trained(tmp_path, Namespace(**{**vars(options), "tokens": 5001}))
+    assert not train.is_trained(tmp_path, recipe, options)
+    (tmp_path / "CARD.md").write_text("of another one")
+    train.save(train.build_sae(recipe, HOOKS[0], options, 16), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cfg.json", "sae_weights.safetensors"]
+    assert train.is_trained(tmp_path, recipe, options)
+    assert not train.is_trained(tmp_path, replace(recipe, k=5), options)
+    assert not train.is_trained(tmp_path, recipe, Namespace(**{**vars(options), "seed": 1}))
+    assert not train.is_trained(tmp_path, recipe, Namespace(**{**vars(options), "tokens": 5001}))
     (tmp_path / "cfg.json").write_text("[]")
-    assert not train.is_trained(tmp_path, options)
+    assert not train.is_trained(tmp_path, recipe, options)
 
 
 def test_one_command_takes_all_steps(tmp_path, monkeypatch):
