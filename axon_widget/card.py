@@ -34,6 +34,7 @@ _MEASURED: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("… trained on", "second_tokens", "{:,} tokens".format),
     ("labels' detection score", "labels_mean_score", "{:.3f} on average; chance .5".format),
     ("measured on", "tokens", "{:,} held-out tokens".format),
+    ("… losses on", "loss_tokens", "{:,} of them".format),
 )
 
 

@@ -29,7 +29,8 @@ tokens are left out everywhere.
 | loss, activations zeroed | {loss_zeroed:.4f} |
 | loss recovered | {loss_recovered:.4f} |
 | found again in a second training seed | {stability} |
-| labels | {labels} |
+
+Labels: {labels}.
 
 - Explained variance is 1 - sum ‖x - x̂‖² / sum ‖x - mean x‖² over all counted tokens.
 - A feature is dead if it fires on none of the {tokens:,} tokens.
@@ -76,7 +77,11 @@ def card_text(recipe: Recipe, sae: Any, metrics: dict[str, Any]) -> str:
         stability += f", seed {metrics['second_seed']}, {metrics['second_tokens']:,} tokens"
     if metrics.get("labels_live"):
         clear = metrics["labels_clear"] / metrics["labels_live"]
-        labels = f"detection score {metrics['labels_mean_score']:.3f} on average, {clear:.1%} clear"
+        labels = (
+            f"detection score {metrics['labels_mean_score']:.3f} on average over {metrics['labels_scored']:,} features "
+            f"that have one, {clear:.1%} of the {metrics['labels_live']:,} features that fired are clear, on "
+            f"{metrics['labels_tokens']:,} tokens"
+        )
     k = getattr(sae.cfg, "k", None)
     return _CARD.format(
         **metrics,

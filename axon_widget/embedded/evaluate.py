@@ -25,6 +25,7 @@ from axon_widget.labels import bundle
 
 log = logging.getLogger(__name__)
 
+WEIGHTS = "sae_weights.safetensors"
 SAME = 0.7
 """Two features of different training seeds are the same one from this cosine of their decoder vectors on."""
 _UNCOUNTED = -1  # stands for any token that does not count, so that SAELens leaves it out
@@ -155,13 +156,14 @@ def stability(sae: Any, second: Any) -> dict[str, float]:
 
 
 def detection(folder: Path) -> dict[str, float]:
-    """Sum up the scores of the labels beside an autoencoder; nothing where there are none."""
+    """Sum up the scores of the labels beside an autoencoder; nothing where there are none of its weights."""
     path = folder / bundle.LABELS
-    if not path.is_file():
+    if not path.is_file() or bundle.about(path)["weights"] != bundle.digest_of(folder / WEIGHTS):
         return {}
     scores = [one.score for one in bundle.summaries(path).values()]
     scored = [score for score in scores if score is not None]
     return {
+        "labels_tokens": int(bundle.about(path)["tokens"]),
         "labels_live": len(scores),
         "labels_scored": len(scored),
         "labels_clear": sum(score >= CLEAR for score in scored),
@@ -183,7 +185,10 @@ def evaluate(
     """Measure the autoencoders at these hook points that were not measured on these rows, and write all their cards."""
     saes = {hook: load_sae(folder / hook, device) for hook in hooks}
     text = bundle.digest(rows.numpy())
-    of = {hook: {"weights": bundle.digest_of(folder / hook / "sae_weights.safetensors"), "text": text} for hook in saes}
+    of: dict[str, dict[str, Any]] = {
+        hook: {"weights": bundle.digest_of(folder / hook / WEIGHTS), "text": text, "loss_rows": loss_rows}
+        for hook in saes
+    }
     known = {} if again else {hook: found for hook in saes if (found := _known(folder / hook, of[hook]))}
     todo = {hook: sae for hook, sae in saes.items() if hook not in known}
     if todo:
@@ -198,8 +203,8 @@ def evaluate(
         log.info("%s %s", hook, json.dumps(metrics, indent=2))
 
 
-def _known(folder: Path, of: dict[str, str]) -> dict[str, float] | None:
-    """Give what was measured of the same weights on the same text; stability and labels are looked at anew."""
+def _known(folder: Path, of: dict[str, Any]) -> dict[str, float] | None:
+    """Give what was measured of the same weights on the same text; labels are looked at anew."""
     try:
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):

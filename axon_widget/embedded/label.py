@@ -28,7 +28,7 @@ from axon_widget.labels.bundle import More, Summary
 log = logging.getLogger(__name__)
 
 CLEAR = 0.75
-"""A rule with a lower score is no label: it misses every second firing, or says as often what is not so."""
+"""A rule with a lower score is no label: at best it misses every second firing or holds in every second silence."""
 UNCLEAR = "unclear"
 FEWEST = 10  # snippets of either kind, below which nothing is scored
 MAKING, SCORING = 200, 100  # snippets in which a feature fires: to make a rule of, to score it on
@@ -80,7 +80,7 @@ def name(material: Material, feature: int, places: Ints, values: Floats, dense: 
         return _unnamed(material, feature, places, dense), "", 0.5
     # As many silent snippets as firing ones score it.
     quiet = rng.permutation(silent[1])[:SCORING]
-    worth = score(scoring, rule, draw(*firing[1], len(quiet), rng), quiet)
+    worth = round(score(scoring, rule, draw(*firing[1], len(quiet), rng), quiet), 3)
     said = rule.said(material.lexicon)
     if worth < CLEAR:
         return _unnamed(material, feature, places, dense), f"best guess: {said}", worth
@@ -156,7 +156,7 @@ def describe(
             Summary(
                 label,
                 rule,
-                None if worth is None else round(worth, 3),
+                worth,
                 float(f"{len(places) / total:.4g}"),
                 round(float(values.max()), 4),
             ),

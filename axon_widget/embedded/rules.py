@@ -42,7 +42,7 @@ ALL = (*PLACES, NEAR)
 CLASSES: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("numbers", lambda text: any(c.isdigit() for c in text)),
     ("capitalised words", lambda text: text.strip()[:1].isupper() and not text.strip().isupper()),
-    ("capital letters", lambda text: text.strip().isupper()),
+    ("upper-case letters", lambda text: text.strip().isupper()),
     ("pieces of words", lambda text: text[:1].islower()),
     ("words in -ing", lambda text: text[:1] == " " and len(text) > 5 and text.endswith("ing")),
     ("words in -ed", lambda text: text[:1] == " " and len(text) > 4 and text.endswith("ed")),
@@ -56,7 +56,7 @@ CLASSES: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("other scripts", lambda text: any(ord(c) > 0x24F and c.isalpha() for c in text)),
 )
 BEGINNINGS = (1, 2, 4, 8, 16, 32, 64)
-"""A token is one of the first so many of its text: the last columns of the first place."""
+"""A token is one of the first so many after BOS: the last columns of the first place."""
 
 
 class Lexicon:
@@ -172,7 +172,7 @@ class Half:
         tokens = np.where(inside & self.lexicon.named[tokens], tokens, -1)
         classes: Bools = np.any(self.lexicon.classes[tokens], axis=1)  # the last row, that of -1, is empty
         if place is PLACES[0]:
-            classes = np.hstack([classes, (places % self.text.context)[:, None] < np.array(BEGINNINGS)])
+            classes = np.hstack([classes, (places % self.text.context)[:, None] <= np.array(BEGINNINGS)])
         return tokens, classes
 
     @cached_property

@@ -163,6 +163,7 @@ def test_labels_fit_their_sae(hook):
     about = bundle.about(folder / bundle.LABELS)
     assert (about["model"], about["hook"]) == ("stories15M", folder.name)
     assert about["digest"] == bundle.about(STORIES.saes / bundle.TEXTS)["digest"]
+    assert about["weights"] == bundle.digest_of(folder / "sae_weights.safetensors")
     assert int(about["tokens"]) >= 200_000
     labels = BundledLabels(folder / bundle.LABELS)
     names, width = dict(labels.names()), json.loads((folder / "cfg.json").read_text())["d_sae"]

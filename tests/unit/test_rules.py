@@ -80,7 +80,7 @@ def test_a_feature_of_a_topic(material):
 
 def test_a_feature_of_the_beginning_and_of_a_class(material):
     at = np.arange(len(material.text.tokens)) % CONTEXT
-    assert told(material, at < 4)[::2] == ("the first 4 tokens of a text", 1.0)
+    assert told(material, at <= 4)[::2] == ("the first 4 tokens of a text", 1.0)
     assert told(material, np.isin(material.text.tokens, [WORDS.index(" 42")]))[0] in ("42", "numbers")
 
 
