@@ -44,7 +44,7 @@ Labels: {labels}.
 
 ## Made
 - Architecture: {architecture}, as SAELens has it{k}. Decoder vectors have norm 1.
-- Data: {training_tokens:,} tokens of {dataset}.
+- Data: {training_tokens:,} tokens of {dataset}. {held_out}
 - Training: SAELens {sae_lens}, seed {training_seed}.
 - Again: `{train}`,
   then `python -m axon_widget.embedded.label --model {name}`
@@ -98,6 +98,7 @@ def card_text(recipe: Recipe, sae: Any, metrics: dict[str, Any]) -> str:
         training_seed=known.training_seed,
         dataset=recipe.dataset,
         left_out=recipe.left_out,
+        held_out=recipe.held_out,
         sae_lens=known.sae_lens_training_version,
         train=known.training_command,
         snippet=SNIPPET,

@@ -18,7 +18,9 @@ Rows = Callable[[Path, str, int, int, str], torch.Tensor]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the autoencoders of one model are made. `left_out` says which tokens do not count, besides special ones.
+    """How the autoencoders of one model are made.
+
+    `left_out` says which tokens do not count, besides special ones, and `held_out` how held-out text is kept apart.
 
     `tokens` is how many tokens they are trained on, `again` on how many with a second seed.
     """
@@ -29,6 +31,7 @@ class Recipe:
     rows: Rows
     counted: Callable[[torch.Tensor], torch.Tensor]
     left_out: str
+    held_out: str
     dataset: str
     prepend_bos: bool
     width: int
@@ -46,6 +49,7 @@ RECIPES = {
         rows=stories.stories,
         counted=stories.counted,
         left_out="The first position",
+        held_out="Held-out stories were sampled with other seeds; their openings are drawn from the same ones.",
         dataset="the model's own stories",
         prepend_bos=True,
         width=3456,  # the most that 4 MB hold
@@ -61,6 +65,9 @@ RECIPES = {
         rows=english.rows,
         counted=english.counted,
         left_out="The first position",
+        held_out="Every sixteenth article, and of books every sixteenth piece of 20,000 characters, is held out: other "
+        "pieces of these books were trained on. The half that rules are found in and the half that they are scored on "
+        "share no article and no book.",
         dataset="enwik8 (English Wikipedia, 2006) without markup, and books of Project Gutenberg",
         prepend_bos=True,
         width=4608,
