@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from sae_lens import SAE
-from sae_lens.analysis.sae_transformer_bridge import SAETransformerBridge
-from sae_lens.util import extract_stop_at_layer_from_tlens_hook_name
 from tqdm import trange
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from axon_widget.engine.hooks import HookedModel
 
 BATCH = 16  # rows in one forward pass; on a CPU larger ones are slower
 
 
-def load_bridge(directory: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
+class _EnoughError(Exception):
+    """Ends a pass through the model at the last hook point."""
+
+
+def load_model(directory: Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> HookedModel:
     """Load a model with its hook points."""
-    return SAETransformerBridge.boot_transformers(str(directory), device=device, dtype=dtype)
+    tokenizer = cast(Any, AutoTokenizer.from_pretrained(directory))
+    model: Any = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
+    return HookedModel.wrap(str(directory), model.to(device), tokenizer)
 
 
 def load_sae(folder: Path, device: str = "cpu") -> Any:
@@ -31,14 +40,21 @@ def batches(rows: torch.Tensor, title: str) -> Iterator[torch.Tensor]:
         yield rows[start : start + BATCH].long()
 
 
-@torch.inference_mode()
-def read(bridge: Any, hooks: Sequence[str], tokens: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Return the activations at hook points for one batch of tokens, each of shape (batch, context, width)."""
-    names: dict[str, str] = {hook: bridge._resolve_hook_name(hook) for hook in hooks}
-    for hook, name in names.items():
-        if name not in bridge.hook_dict:
-            raise ValueError(f"the model has no hook point {hook!r}")
-    last = max(extract_stop_at_layer_from_tlens_hook_name(hook) or 0 for hook in hooks)
-    device = bridge.cfg.device
-    _, cache = bridge.run_with_cache(tokens.to(device), names_filter=list(names.values()), stop_at_layer=last)
-    return {hook: cache[name] for hook, name in names.items()}
+def read(model: HookedModel, hooks: Sequence[str], tokens: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Return the activations at hook points for one batch of tokens, each of shape (batch, context, width).
+
+    Raises
+    ------
+    ValueError
+        If the model has no such hook point.
+    """
+    found: dict[str, torch.Tensor] = {}
+
+    def keep(hook: str, values: torch.Tensor) -> None:
+        found[hook] = values
+        if len(found) == len(hooks):
+            raise _EnoughError
+
+    with suppress(_EnoughError):
+        model.forward(tokens.to(model.device), None, {hook: partial(keep, hook) for hook in hooks})
+    return found

@@ -17,10 +17,11 @@ from sae_lens.evals import get_recons_loss, get_sparsity_and_variance_metrics
 from sae_lens.training.activation_scaler import ActivationScaler
 from scipy import optimize
 
-from axon_widget.embedded.activations import batches, load_bridge, load_sae, read
+from axon_widget.embedded.activations import batches, load_model, load_sae, read
 from axon_widget.embedded.card import card_text
 from axon_widget.embedded.label import CLEAR
 from axon_widget.embedded.recipes import RECIPES, Recipe, arguments
+from axon_widget.engine.hooks import HookedModel
 from axon_widget.labels import bundle
 
 log = logging.getLogger(__name__)
@@ -66,31 +67,31 @@ class _Spliced:
 
 @torch.inference_mode()
 def measure(
-    bridge: Any, saes: dict[str, Any], recipe: Recipe, rows: torch.Tensor, loss_rows: int
+    model: HookedModel, saes: dict[str, Any], recipe: Recipe, rows: torch.Tensor, loss_rows: int
 ) -> dict[str, dict[str, float]]:
     """Measure autoencoders, by hook point, on rows of text; their losses on the first so many rows."""
     parts: list[torch.Tensor] = []
     found: list[dict[str, torch.Tensor]] = []
     for tokens in batches(rows, "reading"):
         parts.append(tokens)
-        found.append(read(bridge, list(saes), tokens))
+        found.append(read(model, list(saes), tokens))
     measured = {hook: _fit(sae, _Replay(recipe, parts, hook, found), len(parts)) for hook, sae in saes.items()}
     del found
     losses: dict[str, dict[str, list[torch.Tensor]]] = {hook: {} for hook in saes}
     for tokens in batches(rows[:loss_rows], "losses"):
         mask = recipe.counted(tokens)
         follows = mask[:, :-1] & mask[:, 1:]
-        model = _Spliced(bridge, tokens)
+        spliced = _Spliced(model.bridge, tokens)
         for hook, sae in saes.items():
             values = get_recons_loss(
                 sae,
-                cast(Any, model),
+                cast(Any, spliced),
                 ActivationScaler(),
-                tokens.masked_fill(~mask, _UNCOUNTED).to(bridge.cfg.device),
+                tokens.masked_fill(~mask, _UNCOUNTED).to(model.device),
                 compute_kl=False,
                 compute_ce_loss=True,
                 ignore_tokens=[_UNCOUNTED],
-                hook_name=bridge._resolve_hook_name(hook),
+                hook_name=model.resolve(hook),
             )
             for name, value in values.items():
                 losses[hook].setdefault(name, []).append(value.cpu()[follows])
@@ -192,7 +193,7 @@ def evaluate(
     known = {} if again else {hook: found for hook in saes if (found := _known(folder / hook, of[hook]))}
     todo = {hook: sae for hook, sae in saes.items() if hook not in known}
     if todo:
-        known |= measure(load_bridge(recipe.directory(), device), todo, recipe, rows, loss_rows)
+        known |= measure(load_model(recipe.directory(), device), todo, recipe, rows, loss_rows)
     for hook, sae in saes.items():
         metrics: dict[str, Any] = {"of": of[hook], "seed": seed, **known[hook]}
         if second is not None and (second / hook).is_dir():

@@ -10,6 +10,7 @@ import torch
 
 from axon_widget.embedded.activations import batches, read
 from axon_widget.embedded.recipes import Recipe
+from axon_widget.engine.hooks import HookedModel
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -55,7 +56,7 @@ def text_of(recipe: Recipe, rows: torch.Tensor) -> Text:
 
 
 @torch.inference_mode()
-def watch(bridge: Any, saes: dict[str, Any], recipe: Recipe, rows: torch.Tensor) -> dict[str, Firing]:
+def watch(model: HookedModel, saes: dict[str, Any], recipe: Recipe, rows: torch.Tensor) -> dict[str, Firing]:
     """Run rows through the model once and note where the features of all its autoencoders fire."""
     parts: dict[str, list[tuple[Any, ...]]] = {hook: [] for hook in saes}
     seen = 0
@@ -63,7 +64,7 @@ def watch(bridge: Any, saes: dict[str, Any], recipe: Recipe, rows: torch.Tensor)
         mask = recipe.counted(tokens)
         places = mask.reshape(-1).nonzero()[:, 0] + seen
         seen += tokens.numel()
-        for hook, values in read(bridge, list(saes), tokens).items():
+        for hook, values in read(model, list(saes), tokens).items():
             found = saes[hook].encode(values[mask.to(values.device)].float())
             at, features = found.nonzero(as_tuple=True)
             kept = (places[at.cpu()].int(), features.short(), found[at, features])

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from axon_widget.embedded.activations import load_bridge, load_sae
+from axon_widget.embedded.activations import load_model, load_sae
 from axon_widget.embedded.firing import Firing, Floats, Ints, Text, text_of, watch
 from axon_widget.embedded.recipes import RECIPES, Recipe, arguments
 from axon_widget.embedded.rules import LONG, Half, Lexicon, draw, find, peaks, score
@@ -123,13 +123,12 @@ def fires_on(material: Material, places: Ints, values: Floats) -> list[tuple[int
 
 
 @torch.inference_mode()
-def direct_effects(bridge: Any, sae: Any, seen: Ints) -> Iterator[tuple[list[int], list[int]]]:
+def direct_effects(model: Any, sae: Any, seen: Ints) -> Iterator[tuple[list[int], list[int]]]:
     """Give for each feature the tokens that it boosts and suppresses most on the direct path to the logits.
 
     The weight on a token is ``(W_dec * gamma) @ W_U``: the final RMSNorm's scale is held fixed, which orders tokens
     alike, and later layers are left out. Tokens that were hardly seen are no part of it.
     """
-    model = bridge.original_model
     gamma, unembedding = model.model.norm.weight, model.lm_head.weight
     rare = torch.from_numpy(seen < SEEN).to(unembedding.device)
     for decoder in sae.W_dec.to(unembedding.dtype).split(256):
@@ -195,14 +194,14 @@ def label(
     if not todo:
         log.info("all are labelled from this text; --again labels them again")
         return
-    bridge = load_bridge(recipe.directory(), device)
-    texts = token_texts(bridge.tokenizer)
+    model = load_model(recipe.directory(), device)
+    texts = token_texts(model.bridge.tokenizer)
     if not _made_from(folder / bundle.TEXTS, text):
         bundle.write_texts(folder, ids, texts)
     material = Material.of(text_of(recipe, rows), texts)
     saes = {hook: load_sae(folder / hook, device) for hook in todo}
     tokens = int(material.text.counted.sum())
-    for hook, firing in watch(bridge, saes, recipe, rows).items():
+    for hook, firing in watch(model, saes, recipe, rows).items():
         told = {
             "source": SOURCE.format(tokens=tokens, dataset=recipe.dataset, clear=CLEAR),
             "scored_by": SCORED_BY,
@@ -212,7 +211,7 @@ def label(
             "tokens": str(tokens),
             "clear": str(CLEAR),
         }
-        found = describe(material, firing, direct_effects(bridge, saes[hook], material.seen))
+        found = describe(material, firing, direct_effects(model.plain, saes[hook], material.seen))
         bundle.write_labels(folder / hook, told, tqdm(found, desc=hook, total=firing.width, unit="feature"))
 
 

@@ -29,8 +29,9 @@ from sae_lens.saes.sae import SAEMetadata
 from sae_lens.training.mixing_buffer import multi_hook_concat_split_iter
 from sae_lens.training.multi_sae_trainer import MultiSAETrainer
 
-from axon_widget.embedded.activations import BATCH, load_bridge, read
+from axon_widget.embedded.activations import BATCH, load_model, read
 from axon_widget.embedded.recipes import RECIPES, Recipe, arguments
+from axon_widget.embedded.sparse_topk import SparseTopKTrainingSAE
 from axon_widget.labels.bundle import LABELS
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of mallopt
 
 
 def activations(
-    recipe: Recipe, bridge: Any, rows: torch.Tensor, seed: int, skip: int
+    recipe: Recipe, model: Any, rows: torch.Tensor, seed: int, skip: int
 ) -> Iterator[dict[str, torch.Tensor]]:
     """Give the activations of all counted tokens at each hook point, pass after pass, in a new order in each.
 
@@ -53,7 +54,7 @@ def activations(
     ----------
     recipe
         What is trained.
-    bridge
+    model
         The model.
     rows
         Token ids, shape (rows, context).
@@ -73,7 +74,7 @@ def activations(
             parts: list[dict[str, torch.Tensor]] = []
             for first in range(at, min(at + BATCH * CHUNK, len(rows)), BATCH):
                 chosen = order[first : first + BATCH]
-                found = read(bridge, recipe.hooks, rows[chosen].long())
+                found = read(model, recipe.hooks, rows[chosen].long())
                 parts.append({hook: values[mask[chosen]] for hook, values in found.items()})
             yield {hook: torch.cat([part[hook] for part in parts]) for hook in recipe.hooks}
 
@@ -110,7 +111,7 @@ def build_sae(recipe: Recipe, hook: str, options: argparse.Namespace, width_in: 
         normalize_activations="expected_average_only_in",
         metadata=metadata,
     )
-    return TopKTrainingSAE(config)
+    return SparseTopKTrainingSAE(config)
 
 
 def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor, out: Path) -> dict[str, TopKTrainingSAE]:
@@ -123,10 +124,10 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor, out: 
     """
     device = options.device
     # bfloat16 is read two and a half times as fast on a CPU; its rounding is a hundred times smaller than the error.
-    bridge = load_bridge(recipe.directory(), device, torch.bfloat16)
+    model = load_model(recipe.directory(), device, torch.bfloat16)
     of = [options.model, *recipe.hooks, recipe.width, recipe.k, recipe.lr, options.tokens, options.seed]
     checkpoints = options.work / "checkpoints" / "-".join(map(str, of))
-    saes = {hook: build_sae(recipe, hook, options, bridge.cfg.d_model) for hook in recipe.hooks}
+    saes = {hook: build_sae(recipe, hook, options, model.bridge.cfg.d_model) for hook in recipe.hooks}
     config = SAETrainerConfig(
         total_training_samples=options.tokens,
         train_batch_size_samples=SAMPLES,
@@ -146,7 +147,7 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor, out: 
     saved = sorted((whole.parent for whole in checkpoints.glob(f"*/{WHOLE}")), key=lambda path: int(path.name))
     skip = int(saved[-1].name) if saved else 0
     torch.manual_seed(options.seed)
-    source = activations(recipe, bridge, rows, options.seed, skip)
+    source = activations(recipe, model, rows, options.seed, skip)
     drawn = multi_hook_concat_split_iter(MIXED, SAMPLES, source, list(recipe.hooks))
     mixed = ({hook: values.float() for hook, values in batch.items()} for batch in drawn)
     hooks = {hook: hook for hook in saes}
@@ -255,6 +256,7 @@ def main(arguments_given: Sequence[str] | None = None) -> None:
         log.info("all are trained by this command; --again trains them again")
         return
     _keep_memory()
+    torch.set_flush_denormal(True)  # the optimizer's averages of a silent feature get so small that they cost time
     rows = recipe.rows(options.work, "train", 0, options.tokens, options.device)
     train(replace(recipe, hooks=todo), options, rows, out)
 

@@ -8,7 +8,7 @@ from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 
 from axon_widget.embedded import STORIES
-from axon_widget.embedded.activations import load_bridge, read
+from axon_widget.embedded.activations import load_model, read
 from axon_widget.embedded.convert import split
 from axon_widget.embedded.evaluate import measure, stability
 from axon_widget.embedded.recipes import RECIPES
@@ -43,8 +43,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def bridge():
-    return load_bridge(STORIES.directory())
+def hooked():
+    return load_model(STORIES.directory())
 
 
 @pytest.fixture(scope="module")
@@ -109,15 +109,23 @@ def test_weights_are_half_precision_safetensors():
     assert not [path for path in STORIES.directory().iterdir() if path.suffix in {".bin", ".pt", ".pkl", ".py"}]
 
 
-def test_bridge_gives_the_models_own_logits(model, bridge, tokenizer):
+def test_bridge_gives_the_models_own_logits(model, hooked, tokenizer):
     ids = torch.tensor([tokenizer(PROMPT + CONTINUATION)["input_ids"]])
     with torch.inference_mode():
-        assert torch.equal(bridge(ids, return_type="logits"), model(ids).logits)
+        assert torch.equal(hooked.bridge(ids, return_type="logits"), model(ids).logits)
 
 
-def test_read_refuses_an_unknown_hook(bridge):
+def test_what_is_read_is_what_the_bridge_gives(hooked, fresh):
+    names = [hooked.resolve(hook) for hook in HOOKS]
+    with torch.inference_mode():
+        _, cache = hooked.bridge.run_with_cache(fresh[:2], names_filter=names)
+    found = read(hooked, HOOKS, fresh[:2])
+    assert all(torch.allclose(found[hook], cache[name], atol=1e-4) for hook, name in zip(HOOKS, names, strict=True))
+
+
+def test_read_refuses_an_unknown_hook(hooked):
     with pytest.raises(ValueError, match="no hook point"):
-        read(bridge, ["blocks.3.hook_resid_mid_pre"], torch.tensor([[1, 9038]]))
+        read(hooked, ["blocks.3.hook_resid_mid_pre"], torch.tensor([[1, 9038]]))
 
 
 def test_stories_repeat_with_their_seed(model, tokenizer):
@@ -136,7 +144,7 @@ def test_there_is_one_for_every_place():
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_an_sae_keeps_its_cards_word(hook, bridge, fresh):
+def test_an_sae_keeps_its_cards_word(hook, hooked, fresh):
     folder = STORIES.sae_dir(hook)
     assert (folder / "sae_weights.safetensors").stat().st_size <= 4_000_000
     sae = SAE.load_from_disk(folder)
@@ -144,7 +152,7 @@ def test_an_sae_keeps_its_cards_word(hook, bridge, fresh):
     known = sae.cfg.metadata
     assert (known.model_name, known.hook_name, known.prepend_bos) == ("stories15M", hook, True)
     assert (known.context_size, sae.cfg.d_in) == (256, 288)
-    x = read(bridge, [hook], fresh)[hook][counted(fresh)]
+    x = read(hooked, [hook], fresh)[hook][counted(fresh)]
     with torch.inference_mode():
         features = sae.encode(x)
         error = (x - sae.decode(features)).square().sum()
@@ -181,9 +189,9 @@ def test_labels_fit_their_sae(hook):
         assert clear == (label.text != f"unclear #{feature}" and not label.text.startswith("dense"))
 
 
-def test_an_evaluation_is_what_the_bare_model_gives(model, bridge, sae, fresh):
+def test_an_evaluation_is_what_the_bare_model_gives(model, hooked, sae, fresh):
     stories = fresh[:4]
-    [measured] = measure(bridge, {HOOK: sae}, RECIPES["stories15m"], stories, 3).values()
+    [measured] = measure(hooked, {HOOK: sae}, RECIPES["stories15m"], stories, 3).values()
     mask = counted(stories)
     with torch.inference_mode():
         x = model(stories, output_hidden_states=True).hidden_states[3]

@@ -1,19 +1,26 @@
 """The models that come with the package by all their names, and SmolLM2 with weights from the package index."""
 
+import json
 import os
 import socket
+import sqlite3
+import zlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from sae_lens import SAE
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from axon_widget import catalog, directory, embedded
 from axon_widget.cli import main
-from axon_widget.embedded import SMOLLM2, STORIES
+from axon_widget.embedded import SMOLLM2, STORIES, english
+from axon_widget.embedded.activations import load_model, read
 from axon_widget.engine import asked
 from axon_widget.engine.tracer import Tracer
 from axon_widget.graph import Graph
+from axon_widget.labels import bundle
 from tests.unit import tiny
 
 HOOKS = [f"blocks.{layer}.hook_resid_pre" for layer in (9, 15, 21)]
@@ -107,7 +114,7 @@ def test_offline_and_not_fetched(smollm2, monkeypatch, tmp_path):
         Tracer.load("smollm2-135m")
 
 
-def test_smollm2_knows_the_capital_of_france(smollm2, fetched, monkeypatch):
+def test_saes_that_were_trained_without_bos_read_without_it(smollm2, fetched, monkeypatch):
     def refuse(*_):
         raise AssertionError("a host was asked")
 
@@ -137,9 +144,56 @@ def test_smollm2_knows_the_capital_of_france(smollm2, fetched, monkeypatch):
     assert ids[0].tolist() == [step.token_id for step in trace]
     for before, step in zip(expected, trace[1:], strict=False):
         assert step.logprob == pytest.approx(float(before[step.token_id]), abs=1e-3)
-    for end in ("<|im_end|>", "<|endoftext|>"):
-        branch = trace.branch(6)
-        list(tracer.resume(branch, tracer.vocabulary.tokenizer.convert_tokens_to_ids(end)))
-        assert (branch.finish, branch[-1].special) == ("eos", True)
     chat = tracer.vocabulary.encode("<|im_start|>user\nHi<|im_end|><file_sep>", tracer.model.context)
     assert [token in tracer.vocabulary.special for token in chat] == [True, False, False, False, True, True]
+
+
+@pytest.fixture(scope="module")
+def paris():
+    """SmolLM2 with its own SAEs, and what it greedily writes about France."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("HF_HUB_OFFLINE", "AXON_OFFLINE"):
+            patch.delenv(name, raising=False)
+        SMOLLM2.directory()
+    tracer = Tracer.load("smollm2-135m", HOOKS, device="cpu")
+    return tracer, tracer.run(FRANCE, temperature=0, repetition_penalty=1, max_tokens=3)
+
+
+def test_smollm2_knows_the_capital_of_france(paris):
+    tracer, trace = paris
+    assert (tracer.vocabulary.bos, trace[0].token_id, trace[0].special) == (1, 1, True)
+    assert trace.text.startswith(f"{FRANCE} Paris")
+    assert [len(step.fits) for step in trace] == [0] + [3] * 8
+    # The sink lies on BOS alone: the first word is explained as well as the others.
+    assert all(fit.explained_variance > 0.5 for step in trace[1:] for fit in step.fits)
+    plain = AutoModelForCausalLM.from_pretrained(SMOLLM2.directory(), dtype=torch.float32).eval()
+    with torch.inference_mode():
+        expected = plain(torch.tensor([[step.token_id for step in trace]])).logits[0].log_softmax(-1)
+    for before, step in zip(expected, trace[1:], strict=False):
+        assert step.logprob == pytest.approx(float(before[step.token_id]), abs=1e-3)
+    for end in ("<|im_end|>", "<|endoftext|>"):
+        branch = trace.branch(7)
+        list(tracer.resume(branch, tracer.vocabulary.tokenizer.convert_tokens_to_ids(end)))
+        assert (branch.finish, branch[-1].special) == ("eos", True)
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_its_saes_keep_their_cards_word(hook, paris):
+    """On the text that their labels were made from, a part of what they were measured on."""
+    folder = SMOLLM2.sae_dir(hook)
+    assert (folder / "sae_weights.safetensors").stat().st_size <= 12_000_000
+    with sqlite3.connect(SMOLLM2.saes / bundle.TEXTS) as db:
+        packed = db.execute("SELECT tokens FROM texts ORDER BY number LIMIT 12").fetchall()
+    rows = torch.tensor(np.stack([np.frombuffer(zlib.decompress(row), "<u2") for [row] in packed]).astype(int))
+    sae = SAE.load_from_disk(folder)
+    x = read(load_model(SMOLLM2.directory()), [hook], rows)[hook][english.counted(rows)]
+    with torch.inference_mode():
+        features = sae.encode(x)
+        error = (x - sae.decode(features)).square().sum()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    explained = float(1 - error / (x - x.mean(0)).square().sum())
+    assert explained == pytest.approx(metrics["explained_variance"], abs=0.04)
+    assert float((features > 0).sum(1).float().mean()) == pytest.approx(metrics["l0"], rel=0.02)
+    about = bundle.about(folder / bundle.LABELS)
+    assert about["weights"] == bundle.digest_of(folder / "sae_weights.safetensors")
+    assert about["digest"] == bundle.about(SMOLLM2.saes / bundle.TEXTS)["digest"]

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 from sae_lens import SAE, TopKTrainingSAE, TopKTrainingSAEConfig
+from sae_lens.saes.sae import TrainStepInput
 
 from axon_widget.embedded import SMOLLM2, train
 from axon_widget.embedded import __main__ as make
 from axon_widget.embedded.recipes import RECIPES
+from axon_widget.embedded.sparse_topk import SparseTopKTrainingSAE
 
 HOOKS = ("blocks.1.hook_resid_pre", "blocks.5.hook_resid_post")
 
@@ -48,9 +50,7 @@ def test_it_is_taken_up_again_where_it_was(tmp_path, monkeypatch, caplog):
 def test_what_was_seen_is_left_out(monkeypatch):
     monkeypatch.setattr(train, "CHUNK", 1)
     rows = torch.arange(64)[:, None].expand(64, 8).contiguous()
-    monkeypatch.setattr(
-        train, "read", lambda bridge, hooks, tokens: {hook: tokens[..., None].float() for hook in hooks}
-    )
+    monkeypatch.setattr(train, "read", lambda model, hooks, tokens: {hook: tokens[..., None].float() for hook in hooks})
     recipe = replace(RECIPES["stories15m"], hooks=("one",), counted=lambda rows: torch.ones_like(rows).bool())
 
     def seen(skip, chunks):
@@ -122,3 +122,31 @@ def test_one_command_takes_all_steps(tmp_path, monkeypatch):
     assert outs == [own, second, own, own]
     assert taken[1][-4:] == ("--seed", "1", "--tokens", str(RECIPES["smollm2-135m"].again))
     assert taken[3][-2:] == ("--second", second)
+
+
+@pytest.mark.parametrize("dead", [0, 3, 40])
+def test_a_sparse_step_is_saelens_own(dead):
+    torch.manual_seed(1)
+    config = TopKTrainingSAEConfig(d_in=16, d_sae=64, k=4, rescale_acts_by_decoder_norm=False)
+    own, sparse = TopKTrainingSAE(config), SparseTopKTrainingSAE(config)
+    with torch.no_grad():
+        for weights in own.parameters():
+            weights += 0.1 * torch.randn_like(weights)
+    sparse.load_state_dict(own.state_dict())
+    step = TrainStepInput(
+        sae_in=torch.randn(32, 16),
+        coefficients={},
+        dead_neuron_mask=torch.arange(64) < dead,
+        n_training_steps=0,
+        is_logging_step=False,
+    )
+    expected, found = own.training_forward_pass(step), sparse.training_forward_pass(step)
+    assert found.losses.keys() == expected.losses.keys()
+    for name, loss in expected.losses.items():
+        assert torch.allclose(found.losses[name], loss, rtol=1e-5)
+    assert torch.allclose(found.sae_out, expected.sae_out, atol=1e-5)
+    assert torch.allclose(found.feature_acts.to_dense(), expected.feature_acts, atol=1e-5)
+    expected.loss.backward()
+    found.loss.backward()
+    for (name, one), other in zip(own.named_parameters(), sparse.parameters(), strict=True):
+        assert torch.allclose(other.grad, one.grad, atol=1e-5), name
