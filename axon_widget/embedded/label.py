@@ -171,7 +171,7 @@ def describe(
 def main(arguments_given: Sequence[str] | None = None) -> None:
     """Run the labelling from the command line."""
     parser = arguments(__doc__)
-    parser.add_argument("--tokens", type=int, default=400_000, help="held-out tokens (%(default)s)")
+    parser.add_argument("--tokens", type=int, help="held-out tokens (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the held-out text (%(default)s)")
     parser.add_argument("--hooks", nargs="+", help="label only those at these hook points")
     parser.add_argument("--again", action="store_true", help="label those again that are labelled")
@@ -179,7 +179,8 @@ def main(arguments_given: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = RECIPES[options.model]
     folder: Path = options.out or recipe.model.saes
-    rows = recipe.rows(options.work, "held-out", options.seed, options.tokens, options.device)
+    tokens = options.tokens or recipe.labelled
+    rows = recipe.rows(options.work, "held-out", options.seed, tokens, options.device)
     label(recipe, folder, options.hooks or recipe.hooks, rows, options.device, options.again)
 
 

@@ -22,7 +22,8 @@ class Recipe:
 
     `left_out` says which tokens do not count, besides special ones, and `held_out` how held-out text is kept apart.
 
-    `tokens` is how many tokens they are trained on, `again` on how many with a second seed.
+    `tokens` is how many tokens they are trained on, `again` on how many with a second seed, `labelled` how many held-out
+    ones their labels are made from.
     """
 
     model: ShippedModel
@@ -39,6 +40,7 @@ class Recipe:
     lr: float
     tokens: int
     again: int
+    labelled: int
 
 
 RECIPES = {
@@ -57,6 +59,7 @@ RECIPES = {
         lr=2e-3,
         tokens=10_000_000,
         again=2_000_000,
+        labelled=400_000,
     ),
     "smollm2-135m": Recipe(
         model=SMOLLM2,
@@ -75,6 +78,7 @@ RECIPES = {
         lr=2e-3,
         tokens=4_000_000,
         again=1_000_000,
+        labelled=200_000,
     ),
 }
 
