@@ -22,8 +22,8 @@ class Recipe:
 
     `left_out` says which tokens do not count, besides special ones, and `held_out` how held-out text is kept apart.
 
-    `tokens` is how many tokens they are trained on, `again` on how many with a second seed, `labelled` how many held-out
-    ones their labels are made from.
+    `tokens` is how many tokens they are trained on, `again` on how many with a second seed, and `labelled` how many
+    held-out ones their labels are made from.
     """
 
     model: ShippedModel
