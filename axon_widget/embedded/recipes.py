@@ -58,7 +58,7 @@ RECIPES = {
         k=32,
         lr=2e-3,
         tokens=10_000_000,
-        again=2_000_000,
+        again=1_000_000,
         labelled=400_000,
     ),
     "smollm2-135m": Recipe(
@@ -76,8 +76,8 @@ RECIPES = {
         width=4608,
         k=64,
         lr=2e-3,
-        tokens=4_000_000,
-        again=1_000_000,
+        tokens=2_000_000,
+        again=500_000,
         labelled=200_000,
     ),
 }

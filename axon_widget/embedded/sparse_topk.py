@@ -34,7 +34,8 @@ class SparseTopKTrainingSAE(TopKTrainingSAE):
         with torch.no_grad():
             rows = torch.arange(len(x), device=x.device).repeat_interleave(at.shape[1])
             places = torch.stack([rows, at.flatten()])
-            acts = torch.sparse_coo_tensor(places, active.flatten(), (len(x), self.cfg.d_sae))
+            shape = (len(x), self.cfg.d_sae)
+            acts = torch.sparse_coo_tensor(places, active.flatten(), shape, check_invariants=False)
         return TrainStepOutput(
             sae_in=x,
             sae_out=out,

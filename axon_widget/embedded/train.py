@@ -136,7 +136,7 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor, out: 
         lr_warm_up_steps=200,
         lr_decay_steps=options.tokens // SAMPLES // 3,
         # A feature that has been silent for this many batches is helped by SAELens' auxiliary loss.
-        dead_feature_window=400,
+        dead_feature_window=100,
         feature_sampling_window=200,
         n_batches_for_norm_estimate=20,
         n_checkpoints=CHECKPOINTS,

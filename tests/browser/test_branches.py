@@ -131,7 +131,8 @@ def test_two_branches_are_compared_as_python_compares_them(bench: Notebook, shot
             assert mean == 0 if text == "–" else reads(text, mean), (feature, means, row)
         stronger = "A" if row["mean_b"] > row["mean_a"] else "B"
         assert group == (f"only in {'B' if row['only'] == 'a' else 'A'}" if row["only"] else f"stronger in {stronger}")
-        assert label == (row["label"] or f"feature {feature}")
+        name = row["label"] or f"feature {feature}"
+        assert label == (name if len(name) <= 60 else f"{name[:59]}…")
     # Colours: orange for B, which was looked at, blue for A; what is in A only is there to be seen too.
     view.until("root.querySelector('[data-axon=legend]').textContent.includes('only A')")
     colours = {node["id"]: node["colour"] for node in view.at_rest()}

@@ -114,7 +114,7 @@ def test_the_readme_tells_what_was_measured(name):
     width = json.loads((folder / "cfg.json").read_text())["d_sae"]
     numbers = [
         *(f"{width:,}", f"{found['l0']:.0f}", f"{found['explained_variance']:.3f}", f"{found['loss_recovered']:.3f}"),
-        *(f"{found['dead_share']:.1%}", f"{found['found_again']:.0%}"),
+        *(f"{found['dead_share']:.1%}", f"{found['found_again']:.0%}" if "found_again" in found else "–"),
         f"{found['labels_clear'] / found['labels_live']:.0%}",
     ]
     assert f"| `{name}` | {' | '.join(numbers)} |" in README.read_text(encoding="utf-8")

@@ -216,9 +216,12 @@ def test_a_search_for_a_layer_finds_that_layer_alone(text):
 
 def test_a_search_gives_defaults_first_and_what_cannot_be_traced_last():
     found, _ = catalog.search("", limit=None)
-    first = [entry.name for entry in found[:60]]
+    names = [entry.name for entry in found]
+    here = catalog.cached(found)
+    assert set(names[: len(here)]) == here
     models = {entry.model for entry in found if not catalog.refusal(entry)}
-    assert set(first[: len(models)]) == {catalog.default_sae(model).name for model in models}
+    others = {catalog.default_sae(model).name for model in models} - here
+    assert set(names[len(here) :][: len(others)]) == others
     refused = [catalog.refusal(entry) != "" for entry in found]
     assert refused == sorted(refused)
     found, _ = catalog.search("gpt2-small", limit=None)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from axon_widget.embedded import SHIPPED
+from axon_widget.embedded.recipes import RECIPES
+
 ROOT = Path(__file__).parents[2]
 NEEDED = [
     "axon_widget/static/widget.js",
@@ -15,10 +18,14 @@ NEEDED = [
     "axon_widget/embedded/stories15m/model.safetensors",
     "axon_widget/embedded/stories15m/tokenizer.json",
     "axon_widget/embedded/stories15m/LICENSE",
-    "axon_widget/embedded/stories15m-saes/blocks.3.hook_resid_pre/sae_weights.safetensors",
-    "axon_widget/embedded/stories15m-saes/blocks.3.hook_resid_pre/labels.sqlite3",
-    "axon_widget/embedded/stories15m-saes/texts.sqlite3",
     "axon_widget/embedded/smollm2-135m-saes/NOTICE",
+    *(f"{model.saes.relative_to(ROOT)}/texts.sqlite3" for model in SHIPPED),
+    *(
+        f"{model.saes.relative_to(ROOT)}/{hook}/{name}"
+        for model in SHIPPED
+        for hook in RECIPES[model.saes.name.removesuffix("-saes")].hooks
+        for name in ("cfg.json", "sae_weights.safetensors", "labels.sqlite3", "metrics.json", "CARD.md")
+    ),
 ]
 
 
