@@ -21,11 +21,17 @@ from axon_widget.engine import asked
 from axon_widget.engine.tracer import Tracer
 from axon_widget.graph import Graph
 from axon_widget.labels import bundle
+from axon_widget.labels.bundled import BundledLabels
 from tests.unit import tiny
 
 HOOKS = [f"blocks.{layer}.hook_resid_pre" for layer in (9, 15, 21)]
 NAMES = ["smollm2-135m", "SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"]
 FRANCE = "The capital of France is"
+COUNTRIES = (
+    "Argentina Australia Austria Belgium Brazil Bulgaria Canada Chile China Croatia Cuba Denmark Egypt England Finland "
+    "France Germany Greece Hungary India Iran Iraq Ireland Israel Italy Japan Korea Mexico Norway Poland Portugal "
+    "Romania Russia Scotland Slovenia Spain Sweden Switzerland Turkey Ukraine Vietnam"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +181,18 @@ def test_smollm2_knows_the_capital_of_france(paris):
         branch = trace.branch(7)
         list(tracer.resume(branch, tracer.vocabulary.tokenizer.convert_tokens_to_ids(end)))
         assert (branch.finish, branch[-1].special) == ("eos", True)
+
+
+def test_what_fires_on_france_is_about_countries(paris):
+    _, trace = paris
+    assert trace[4].token == " France"
+    labels = BundledLabels(SMOLLM2.sae_dir(HOOKS[1]) / bundle.LABELS)
+    about = [
+        [max(context, key=lambda token: token[1])[0].strip() for context in labels.full(feature.id).contexts]
+        for feature in trace[4].features
+        if feature.sae == 1
+    ]
+    assert max(sum(peak in COUNTRIES for peak in peaks) for peaks in about) >= 7
 
 
 @pytest.mark.parametrize("hook", HOOKS)
