@@ -28,10 +28,10 @@ HOOKS = [f"blocks.{layer}.hook_resid_pre" for layer in (9, 15, 21)]
 NAMES = ["smollm2-135m", "SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"]
 FRANCE = "The capital of France is"
 COUNTRIES = (
-    "Argentina Australia Austria Belgium Brazil Bulgaria Canada Chile China Croatia Cuba Denmark Egypt England Finland "
-    "France Germany Greece Hungary India Iran Iraq Ireland Israel Italy Japan Korea Mexico Norway Poland Portugal "
-    "Romania Russia Scotland Slovenia Spain Sweden Switzerland Turkey Ukraine Vietnam"
-).split()
+    "Argentina", "Australia", "Austria", "Belgium", "Brazil", "Canada", "China", "Denmark", "England", "France",
+    "Germany", "Greece", "India", "Iran", "Ireland", "Israel", "Italy", "Japan", "Mexico", "Poland", "Portugal",
+    "Russia", "Slovenia", "Spain", "Sweden", "Switzerland", "Turkey",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
