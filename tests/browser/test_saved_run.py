@@ -151,7 +151,7 @@ def test_edges_of_all_kinds_and_their_threshold(view: View, shot: Callable[..., 
     view.until("graph.axon.edges().length < argument", every)
     view.part("edges-similar").click()
     view.part("graph-bar").get_by_text("≥ .50").wait_for()
-    view.until("graph.axon.edges().length > 0 && graph.axon.edges().every(edge => edge.kind === 'similar')")
+    view.until("graph.axon.edges().every(edge => edge.kind === 'similar')")  # an SAE may have none that are so near
     few = len(view.edges())
     slider.press("Home")
     view.until("graph.axon.edges().length > argument", few)
