@@ -120,6 +120,7 @@ def light(desk: Notebook) -> View:
 def narrow(desk: Notebook) -> View:
     view = written(desk)
     desk.page.set_viewport_size({"width": 640, "height": 1700})
+    view.until("root.getBoundingClientRect().width < 640")
     width = view.root.bounding_box()["width"]
     desk.page.set_viewport_size({"width": round(640 - width + 480), "height": 1700})
     view.until("Math.abs(root.getBoundingClientRect().width - 480) < 2")
