@@ -45,8 +45,8 @@ Labels: {labels}.
 ## Made
 - Architecture: {architecture}, as SAELens has it{k}. Decoder vectors have norm 1.
 - Data: {training_tokens:,} tokens of {dataset}. {held_out}
-- Training: SAELens {sae_lens}, seed {training_seed}.
-- Again: `{train}`,
+- Training: SAELens {sae_lens}, seed {training_seed}; the arithmetic of a step is this package's (`sparse_topk.py`).
+{history}- Again: `{train}`,
   then `python -m axon_widget.embedded.label --model {name}`
   and `python -m axon_widget.embedded.evaluate --model {name}`, with `--second FOLDER` for the seeds.
 
@@ -99,6 +99,7 @@ def card_text(recipe: Recipe, sae: Any, metrics: dict[str, Any]) -> str:
         dataset=recipe.dataset,
         left_out=recipe.left_out,
         held_out=recipe.held_out,
+        history=f"- {recipe.history}\n" if recipe.history else "",
         sae_lens=known.sae_lens_training_version,
         train=known.training_command,
         snippet=SNIPPET,

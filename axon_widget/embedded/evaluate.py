@@ -218,8 +218,8 @@ def _known(folder: Path, of: dict[str, Any]) -> dict[str, float] | None:
 def main(arguments_given: Sequence[str] | None = None) -> None:
     """Run the evaluation from the command line."""
     parser = arguments(__doc__)
-    parser.add_argument("--tokens", type=int, default=200_000, help="held-out tokens (%(default)s)")
-    parser.add_argument("--loss-rows", type=int, default=128, help="rows for the losses, all logits each (%(default)s)")
+    parser.add_argument("--tokens", type=int, help="held-out tokens (default: the recipe's)")
+    parser.add_argument("--loss-rows", type=int, help="rows for the losses, all logits each (default: the recipe's)")
     parser.add_argument("--seed", type=int, default=1, help="seed of the held-out text (%(default)s)")
     parser.add_argument("--hooks", nargs="+", help="measure only those at these hook points")
     parser.add_argument("--second", type=Path, help="the folder of the autoencoders of a second training seed")
@@ -227,13 +227,14 @@ def main(arguments_given: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments_given)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = RECIPES[options.model]
-    rows = recipe.rows(options.work, "held-out", options.seed, options.tokens, options.device)
+    tokens = options.tokens or recipe.measured
+    rows = recipe.rows(options.work, "held-out", options.seed, tokens, options.device)
     evaluate(
         recipe,
         options.out or recipe.model.saes,
         options.hooks or recipe.hooks,
         rows,
-        options.loss_rows,
+        options.loss_rows or recipe.loss_rows,
         options.device,
         options.second,
         options.again,

@@ -23,7 +23,8 @@ class Recipe:
     `left_out` says which tokens do not count, besides special ones, and `held_out` how held-out text is kept apart.
 
     `tokens` is how many tokens they are trained on, `again` on how many with a second seed, and `labelled` how many
-    held-out ones their labels are made from.
+    held-out ones their labels are made from. `measured` is how many held-out tokens they are measured on, `loss_rows`
+    on how many rows of them losses are. `history` tells how the ones in the package were made otherwise than by this.
     """
 
     model: ShippedModel
@@ -41,6 +42,9 @@ class Recipe:
     tokens: int
     again: int
     labelled: int
+    measured: int
+    loss_rows: int
+    history: str
 
 
 RECIPES = {
@@ -60,6 +64,12 @@ RECIPES = {
         tokens=10_000_000,
         again=1_000_000,
         labelled=400_000,
+        measured=200_000,
+        loss_rows=128,
+        history="On the first 6.0 (layers 4, 5 and the last) or 6.5 (layers 0 to 3) of the 10 million tokens, features "
+        "were helped that had been silent for 400 batches, on the rest those silent for 100, as is set now. The first "
+        "1.7 to 2.0 million were trained on with SAELens' own step. The run was stopped and taken up again on the way, "
+        "in two processes, so the command gives others than these. The second seed had 100 batches throughout.",
     ),
     "smollm2-135m": Recipe(
         model=SMOLLM2,
@@ -79,6 +89,9 @@ RECIPES = {
         tokens=2_000_000,
         again=500_000,
         labelled=200_000,
+        measured=100_000,
+        loss_rows=48,
+        history="",
     ),
 }
 

@@ -14,8 +14,8 @@ from torch.nn.functional import embedding_bag
 class SparseTopKTrainingSAE(TopKTrainingSAE):
     """A TopK autoencoder whose training step is SAELens' own: the same losses and gradients.
 
-    SAELens multiplies by activations of which all but k are 0. On a CPU it takes two to three times as long. Decoder
-    norms are not looked at (``rescale_acts_by_decoder_norm`` must be False).
+    SAELens multiplies by activations of which all but k are 0, which takes longer on a CPU. Decoder norms are not
+    looked at (``rescale_acts_by_decoder_norm`` must be False).
     """
 
     def training_forward_pass(self, step_input: TrainStepInput) -> TrainStepOutput:
