@@ -75,6 +75,8 @@ def card_text(recipe: Recipe, sae: Any, metrics: dict[str, Any]) -> str:
     if "found_again" in metrics:
         stability = f"{metrics['found_again']:.1%} (one-to-one {metrics['matched']:.1%})"
         stability += f", seed {metrics['second_seed']}, {metrics['second_tokens']:,} tokens"
+        if metrics["second_text"] < metrics["second_tokens"]:
+            stability += f" out of a text of {metrics['second_text']:,}, which was read more than once"
     if metrics.get("labels_live"):
         clear = metrics["labels_clear"] / metrics["labels_live"]
         labels = (

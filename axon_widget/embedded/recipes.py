@@ -22,9 +22,10 @@ class Recipe:
 
     `left_out` says which tokens do not count, besides special ones, and `held_out` how held-out text is kept apart.
 
-    `tokens` is how many tokens they are trained on, `again` on how many with a second seed, and `labelled` how many
-    held-out ones their labels are made from. `measured` is how many held-out tokens they are measured on, `loss_rows`
-    on how many rows of them losses are. `history` tells how the ones in the package were made otherwise than by this.
+    `tokens` is how many tokens they are trained on, `again` on how many with a second seed, out of a text of
+    `again_text` tokens, and `labelled` how many held-out ones their labels are made from. `measured` is how many
+    held-out tokens they are measured on, `loss_rows` on how many rows of them losses are. `history` tells how the ones
+    in the package were made otherwise than by this.
     """
 
     model: ShippedModel
@@ -41,6 +42,7 @@ class Recipe:
     lr: float
     tokens: int
     again: int
+    again_text: int
     labelled: int
     measured: int
     loss_rows: int
@@ -62,7 +64,8 @@ RECIPES = {
         k=32,
         lr=2e-3,
         tokens=10_000_000,
-        again=1_000_000,
+        again=5_000_000,
+        again_text=2_600_000,
         labelled=400_000,
         measured=200_000,
         loss_rows=128,
@@ -86,8 +89,9 @@ RECIPES = {
         width=4608,
         k=64,
         lr=2e-3,
-        tokens=2_000_000,
-        again=500_000,
+        tokens=4_000_000,
+        again=1_000_000,
+        again_text=1_000_000,
         labelled=200_000,
         measured=100_000,
         loss_rows=48,
