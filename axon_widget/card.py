@@ -32,8 +32,8 @@ _MEASURED: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("found again in a second seed", "found_again", _SHARE),
     ("… one-to-one", "matched", _SHARE),
     ("… trained on", "second_tokens", "{:,} tokens".format),
-    ("… out of a text of", "second_text", "{:,} tokens".format),
     ("labels' detection score", "labels_mean_score", "{:.3f} on average; chance .5".format),
+    ("of a model with weights", "model_weights", _TEXT),
     ("measured on", "tokens", "{:,} held-out tokens".format),
     ("… losses on", "loss_tokens", "{:,} of them".format),
 )

@@ -173,14 +173,15 @@ def _config(file: Path) -> dict[str, Any]:
     """Read a file of JSON, which may be anybody's, or may not be there."""
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return cast("dict[str, Any]", config) if isinstance(config, dict) else {}
 
 
 def _of_config(config: dict[str, Any]) -> tuple[str, int | None, str]:
     """Give hook point (empty where there is none), width and architecture as any version of SAELens wrote them."""
-    metadata = config.get("metadata") or config
+    told = config.get("metadata")
+    metadata = cast("dict[str, Any]", told) if isinstance(told, dict) and told else config
     hook, width = metadata.get("hook_name") or metadata.get("hook_point"), config.get("d_sae")
     top = "topk" in (config.get("activation_fn"), config.get("activation_fn_str"))
     architecture = "topk" if top else str(config.get("architecture") or "standard")

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from scipy.special import gammaln
 
 Floats = NDArray[np.float64]
 Counts = NDArray[Any]
 
 _BATCH = 512  # pairs whose shifts are held in memory at once
+
+SIGNIFICANT = 0.05
 
 
 def measures(n: int, n_a: Counts, n_b: Counts, n_ab: Counts) -> tuple[Floats, Floats, Floats]:
@@ -73,7 +76,7 @@ class BenjaminiHochberg:
         return self._q[np.searchsorted(self._p, p * (1 - 1e-9))]
 
 
-def shift_null(rows: NDArray[np.bool_], a: Counts, b: Counts) -> tuple[Floats, Floats]:
+def shift_null(rows: NDArray[np.bool_], a: Counts, b: Counts, moved: Counts | None = None) -> tuple[Floats, Floats]:
     """Compare how often pairs fire together with what their own runs of neighbouring tokens would give by chance.
 
     Firing comes in runs, so that tokens are not independent draws. Moving one feature's row around in a circle keeps
@@ -85,11 +88,13 @@ def shift_null(rows: NDArray[np.bool_], a: Counts, b: Counts) -> tuple[Floats, F
         Which feature fired on which token, (features, n).
     a, b
         The pairs, as places in `rows`.
+    moved
+        By how many tokens, 0 .. n-1, the first of each pair is moved back in a circle; not at all where left out.
 
     Returns
     -------
     shift
-        (1 + the number of shifts by 1 .. n-1 with as many tokens together as there are) / n.
+        (1 + the number of other shifts, n-1 of them, with as many tokens together as there are) / n.
     chance
         The same as a smooth tail, which `shift` cannot give below 1 / n: that of Pólya's distribution (drawing from an
         urn, where each draw makes its like more or less likely) with the mean and the variance over the shifts. It is
@@ -103,11 +108,89 @@ def shift_null(rows: NDArray[np.bool_], a: Counts, b: Counts) -> tuple[Floats, F
         part = slice(start, start + _BATCH)
         one, other = a[part], b[part]
         together = np.rint(np.fft.irfft(spectra[one] * spectra[other].conj(), n))
+        at = np.zeros(len(one), np.int64) if moved is None else moved[part]
+        here = together[np.arange(len(one)), at]
         mean = count[one] * count[other] / n
-        variance = ((together[:, 1:] - mean[:, None]) ** 2).sum(1) / max(n - 1, 1)
-        shift[part] = (1 + (together[:, 1:] >= together[:, :1]).sum(1)) / n
-        chance[part] = _polya(n, count[one], count[other], together[:, 0], variance)
+        off = (together - mean[:, None]) ** 2
+        variance = (off.sum(1) - (here - mean) ** 2) / max(n - 1, 1)
+        shift[part] = (together >= here[:, None]).sum(1) / n
+        chance[part] = _polya(n, count[one], count[other], here, variance)
     return shift, chance
+
+
+def score(n: int, p: Floats, shift: Floats, chance: Floats) -> Floats:
+    """Give p as wide as the shifts are spread, or 1 where more than a few of them give as many together.
+
+    It is no probability: Pólya's tail is too light for features that fire in one or a few bursts, and the n shifts of
+    one pair are too few to tell by how much. All pairs together can: see `FalseDiscoveries`.
+    """
+    return np.where(shift <= max(SIGNIFICANT, 1 / n), np.maximum(p, chance), 1.0)
+
+
+def by_chance(rows: NDArray[np.bool_], least: int, most: float, copies: int) -> Floats:
+    """Score the pairs of copies of a run in which each row was moved around in a circle by itself.
+
+    There each feature keeps its bursts and has to do with no other.
+
+    Parameters
+    ----------
+    rows
+        Which feature of one SAE fired on which token, (features, n).
+    least
+        Pairs that fire together on fewer tokens are left out,
+    most
+        and so are those whose hypergeometric p is larger.
+    copies
+        How many.
+    """
+    n, fired = rows.shape[1], rows.sum(1)
+    feature, token = np.nonzero(rows)
+    ones = np.ones(len(feature), np.int32)
+    random = np.random.default_rng(0)  # the same run is judged the same
+    found: list[tuple[Counts, ...]] = []
+    for _ in range(copies):
+        by: Counts = random.integers(n, size=len(rows))
+        on: Any = csr_array((ones, (feature, (token + by[feature]) % n)), shape=rows.shape)
+        together = (on @ on.T).tocoo()
+        a, b, count = (np.asarray(part, np.int64) for part in (together.row, together.col, together.data))
+        # Two rows moved by the same are as they were.
+        kept = (count >= least) & (a < b) & (by[a] != by[b])
+        found.append((a[kept], b[kept], count[kept], (by[b] - by[a])[kept] % n))
+    a, b, count, moved = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    p = hypergeometric(n, fired[a], fired[b], count)
+    rare = p <= most
+    shift, chance = shift_null(rows, a[rare], b[rare], moved[rare])
+    return score(n, p[rare], shift, chance)
+
+
+class FalseDiscoveries:
+    """The share of false ones among the pairs up to a score: those expected by chance, by those that there are.
+
+    Their number in copies where there is nothing but chance is what to expect (Tusher, Tibshirani and Chu 2001; for
+    discrete tests Heyse 2011, with the proofs of Döhler, Durand and Roquain 2018). The run counts as one of the copies
+    (Phipson and Smyth 2010), so that a lone pair is believed only where no copy has its like.
+
+    Parameters
+    ----------
+    scores
+        Those of the run, the smallest being the most surprising.
+    chance
+        Those of all copies.
+    copies
+        How many there are.
+    """
+
+    def __init__(self, scores: Floats, chance: Floats, copies: int) -> None:
+        self._scores = np.sort(scores)
+        # The same score comes out a rounding error apart where it is computed among others.
+        up_to = self._scores * (1 + 1e-9)
+        expected = (1 + np.searchsorted(np.sort(chance), up_to, side="right")) / (1 + copies)
+        share = np.minimum(expected / np.searchsorted(self._scores, up_to, side="right"), 1)
+        self._share = np.append(np.minimum.accumulate(share[::-1])[::-1], 1.0)
+
+    def __call__(self, scores: Floats) -> Floats:
+        """Give the share for scores of the run; for any other, that of the next larger one."""
+        return self._share[np.searchsorted(self._scores, scores * (1 - 1e-9))]
 
 
 def _polya(n: int, n_a: Counts, n_b: Counts, n_ab: Counts, variance: Floats) -> Floats:

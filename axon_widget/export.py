@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from axon_widget import wire
 from axon_widget.graph import Graph
 from axon_widget.labels import Label
-from axon_widget.labels.text import whole
+from axon_widget.labels.text import no_formula, whole
 from axon_widget.trace import Trace
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def csv(trace: Trace) -> str:
     Returns
     -------
     str
-        The table, a header above it.
+        The table, a header above it. Labels that a spreadsheet would take for formulas begin with an apostrophe.
 
     Raises
     ------
@@ -185,7 +185,9 @@ def csv(trace: Trace) -> str:
         If the trace is empty.
     """
     check(trace)
-    return trace.to_pandas().to_csv(index=False, lineterminator="\n")
+    table = trace.to_pandas()
+    table["label"] = [no_formula(label) for label in table["label"]]
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 def check(trace: Trace) -> None:

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from axon_widget.evidence import BenjaminiHochberg, Counts, Floats, hypergeometric, measures, shift_null
+from axon_widget.evidence import (
+    SIGNIFICANT,
+    BenjaminiHochberg,
+    Counts,
+    FalseDiscoveries,
+    Floats,
+    by_chance,
+    hypergeometric,
+    measures,
+    score,
+    shift_null,
+)
 from axon_widget.trace import TokenStep
 
 if TYPE_CHECKING:
@@ -25,9 +36,12 @@ Key = tuple[int, int]
 MIN_COUNT = 3
 """Pairs that fire together on fewer tokens are never called significant."""
 
-SIGNIFICANT = 0.05
-
 _WORK = 2000  # the pairs that a token may cost on average: see `Graph._settle`
+
+# Copies of the run that show what chance does. A lone pair takes the most to be believed; where there are many, few
+# copies have enough pairs of their own to count.
+_COPIES = (5, 20)
+_COPIED = 4000
 
 
 class Reference(Protocol):
@@ -91,6 +105,7 @@ class Graph:
         self._a, self._b, self._count = array("q"), array("q"), array("q")
         # The adjustments over all pairs, without and with the shift null, as they were at that many tokens.
         self._q = self._q_shift = BenjaminiHochberg(np.zeros(0), 0)
+        self._false = FalseDiscoveries(np.zeros(0), np.zeros(0), 0)
         self._settled = self._work = 0
 
     def add(self, step: TokenStep, shown: int | None = None) -> None:
@@ -175,6 +190,7 @@ class Graph:
             shift, null = self._shifted(keys, a, b, p, self._q(p))
             self._q_shift = BenjaminiHochberg(null, tests)
             self._work = len(keys) + len(p) + np.isfinite(shift).sum() * self.tokens // 8
+            self._work += self._copy(keys, fired, null[self._q_shift(null) <= SIGNIFICANT], tests)
         else:
             found: list[Floats] = [np.zeros(0)]
             tests = 0
@@ -204,7 +220,12 @@ class Graph:
         tested = n_ab >= MIN_COUNT
         q = np.where(tested, self._q(p), 1.0)
         shift, null = self._shifted(keys, a, b, p, q)
-        q_shift = np.where(tested, np.maximum(self._q_shift(null), q), 1.0)
+        q_shift = np.maximum(self._q_shift(null), q)
+        if self._reference is None:
+            # A share that few copies can tell, and so only whether it is small: how small, the smooth tail says.
+            false = self._false(null)
+            q_shift = np.where((q_shift <= SIGNIFICANT) & (false > SIGNIFICANT), false, q_shift)
+        q_shift = np.where(tested, q_shift, 1.0)
         return _Judged(tokens, fired[a], fired[b], n_ab, p, q, shift, q_shift)
 
     def _shifted(self, keys: list[Key], a: Counts, b: Counts, p: Floats, q: Floats) -> tuple[Floats, Floats]:
@@ -216,10 +237,22 @@ class Graph:
             used: Counts = np.unique(ends)
             rows = self._rows([keys[int(place)] for place in used])
             shift[at], chance = shift_null(rows, *np.searchsorted(used, ends))
-            beaten = shift[at] <= max(SIGNIFICANT, 1 / self.tokens)
-            null[at] = np.where(beaten, np.maximum(p[at], chance), 1.0)
+            null[at] = score(self.tokens, p[at], shift[at], chance)
         # For the others p will do: theirs could only be larger, and they are out already.
         return shift, null
+
+    def _copy(self, keys: list[Key], fired: Counts, scores: Floats, tests: int) -> int:
+        """Learn from copies of the run which of these scores, its own, chance would reach; give the work it took."""
+        copies = min(max(_COPIED // max(len(scores), 1), _COPIES[0]), _COPIES[1])
+        # A larger p is significant for no pair, as each of these had to stay below it.
+        most = SIGNIFICANT * len(scores) / max(tests, 1)
+        chance, work = [np.zeros(0)], 0
+        for places in _by_sae(keys).values() if len(scores) else ():
+            rows = self._rows([keys[place] for place in places if fired[place] >= MIN_COUNT])
+            chance.append(by_chance(rows, MIN_COUNT, most, copies))
+            work += copies * int((rows.sum(0) ** 2).sum()) // 40 + len(chance[-1]) * self.tokens // 8
+        self._false = FalseDiscoveries(scores, np.concatenate(chance), copies)
+        return work
 
     def _fired_counts(self, keys: Sequence[Key]) -> NDArray[np.int64]:
         """Give the number of tokens each feature fired on."""
@@ -389,8 +422,9 @@ class Graph:
             circular shifts of one of the two rows of firings that give as many together; only where q is at most
             `SIGNIFICANT`, NaN elsewhere. ``q_shift``: q again, with p as wide as those shifts are spread (see
             `axon_widget.evidence.shift_null`), and 1 where ``shift`` is above `SIGNIFICANT`; where q is above it,
-            at least q. ``significant``: whether q_shift is at most `SIGNIFICANT`. With a reference, whose tokens are
-            taken to be independent, q_shift is q.
+            at least q; and above it where too many pairs of copies of the run in which each row was shifted by itself
+            come as far (see `axon_widget.evidence.FalseDiscoveries`). ``significant``: whether q_shift is at most
+            `SIGNIFICANT`. With a reference, whose tokens are taken to be independent, q_shift is q.
         """
         import pandas as pd
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from axon_widget.session import Session
 from axon_widget.trace import Trace
 
 if TYPE_CHECKING:
+    from axon_widget.engine.names import Names
     from axon_widget.engine.tracer import Tracer
 
 _BESIDE, _AT_REST = 8, 32  # features that are named in one go while the model writes, and while it does not
@@ -30,6 +32,7 @@ class Naming:
 
     def __init__(self, session: Session, tell: Callable[[Tracer], None]) -> None:
         self._session, self._tell_of = session, tell
+        self._names: Callable[[], Names | None] = lambda: None  # held weakly: they hold the SAEs
         self._next = 0.0
         self._unnamed: Trace | None = None
         self._told = 0.0
@@ -38,10 +41,24 @@ class Naming:
 
     def follow(self, tracer: Tracer, traces: Iterable[Trace]) -> None:
         """Hear of the names of what was loaded, and give them to the runs that stay: they may be other ones."""
+        traces = list(traces)
+        self.end(traces)
+        self._names = weakref.ref(tracer.names)
         tracer.names.watch(self._hear)
         for trace in traces:
             tracer.names.keep(trace)
         tracer.names.renew()
+        if self._session.state == "closed":  # meanwhile
+            self.end(traces)
+
+    def end(self, traces: Iterable[Trace]) -> None:
+        """Hear of names no more, and give runs those that are known by now: they get no later ones. In any thread.
+
+        Whoever holds a closed widget holds its runs, and to rename them all each time would cost more with each widget.
+        """
+        if names := self._names():
+            names.unwatch(self._hear)
+            names.leave(traces)
 
     def after_token(self, shown: Iterable[tuple[int, int]]) -> None:
         """Name some of the features that are shown, each named by (sae, id), if it is time: the next token waits."""
@@ -66,6 +83,9 @@ class Naming:
 
     def at_rest(self, trace: Trace) -> None:
         """Name all others of a run that has ended, some at a time, so that whatever is asked for has its turn."""
+        if self._session.state == "closed":  # it may have begun, or gone on, after that
+            self.end([trace])
+            return
         self._unnamed = trace
         self._session.call(self._name_more)
 

@@ -147,9 +147,9 @@ def draw(trace: Trace, feature_k: int = 15) -> Figure:
                 zorder=2 if bright else 1,
             )
             axes.add_collection(lines)
-        strongest = max(node.peak for node in nodes)
+        strongest = max(max(node.peak for node in nodes), 1e-9)  # there are SAEs whose activations have a sign
         loudest = max(max(node.now for node in nodes), 1e-9)
-        areas = [26 + 330 * (node.peak / strongest) ** 2 for node in nodes]
+        areas = [26 + 330 * (max(node.peak, 0.0) / strongest) ** 2 for node in nodes]
         colours = [_colour(node, loudest, len(trace.origin.saes)) for node in nodes]
         axes.scatter(*at.T, s=areas, c=colours, edgecolors=_BACK, linewidths=0.8, zorder=3)
         axes.margins(0.09, 0.07)

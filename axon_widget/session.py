@@ -220,7 +220,7 @@ class Session:
             except BaseException as error:  # of an observer of the user's, told of the state
                 self._tell(sentence(error))
         self._act()
-        self.tracer = None
+        self.tracer = self._cause = None  # either may hold a model, and this session may be held for long
 
     def _tell(self, sentence: str) -> None:
         """Tell the listener of an error; whatever it does with that, the worker lives on."""
@@ -295,12 +295,13 @@ class Session:
             if begun is None:
                 return
             trace, steps = begun
-            self._listener.on_start(trace)
             try:
+                self._listener.on_start(trace)
                 for step in steps:
                     self._listener.on_step(step)
                     self._act()
             except BaseException as error:
+                trace.finish = "error"  # which steps that have not begun do not say
                 steps.throw(error)  # an observer's error ends the run as one of the engine's would
             finally:
                 self._listener.on_finish(trace)

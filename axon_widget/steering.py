@@ -42,6 +42,8 @@ def changed(
     """Give the entries after features were set to values, of which None ends the steering, and scaled."""
     entries = {(change["sae"], change["id"]): change for change in steering}
     for scaled, changes in ((False, values), (True, scale)):
+        if not isinstance(cast("object", changes), Mapping):
+            raise TypeError(f"Features are steered by a dict of features and values, not {type(changes).__name__}.")
         for feature, value in changes.items():
             sae, number = tracer.address(feature)
             if value is None:

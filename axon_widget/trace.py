@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -93,7 +94,7 @@ class TokenStep:
     token_id, position, step
         Its id in the vocabulary, its place in the model's context and its place in the trace, both from 0.
     generated
-        Whether the model wrote it (the prompt's tokens come first).
+        Whether it was written after the prompt: by the model, or put in by somebody (see `Trace.put_in`).
     special
         Whether it is a special token (BOS, EOS): these carry no features.
     logprob
@@ -208,7 +209,8 @@ class Trace(Sequence[TokenStep]):
     Attributes
     ----------
     changes
-        Settings that were changed while the model wrote: by step, their values from that token on.
+        Settings that were changed while the model wrote, and the seed of what was added later: by step, their values
+        from that token on.
     steering
         What was changed in the residual stream: by step, what was in force from that token on.
     fork
@@ -231,6 +233,14 @@ class Trace(Sequence[TokenStep]):
         self.parent: Trace | None = None
         self.key = _Key()
         self._steps = list(steps)
+
+    def change(self, **settings: float) -> None:
+        """Note the settings in force from the next token on: those that differ from the ones before."""
+        now: dict[str, float | None] = {"seed": self.origin.seed, **self.origin.sampling}
+        for values in self.changes.values():
+            now |= values
+        if new := {name: value for name, value in settings.items() if now.get(name) != value}:
+            self.changes[len(self)] = {**self.changes.get(len(self), {}), **new}
 
     def branch(self, fork: int) -> Trace:
         """Begin a branch that shares this trace's first steps; `fork` is the first that will be its own.
@@ -449,7 +459,16 @@ class Trace(Sequence[TokenStep]):
             raise ValueError("Not a trace: there is nothing in it.")
         text = source if isinstance(source, str) and source.lstrip().startswith("{") else None
         if text is None:
-            text = Path(source).read_text(encoding="utf-8", errors="replace")
+            try:
+                text = Path(source).read_text(encoding="utf-8", errors="replace")
+            except (OSError, ValueError) as error:
+                # What is too long, or holds a zero byte, can be no file's name.
+                if isinstance(error, OSError) and error.errno not in (errno.ENAMETOOLONG, errno.EINVAL):
+                    raise
+                raise ValueError(
+                    "Not a trace: give the JSON object that Trace.to_json() writes, as text, or the path of a file "
+                    "that holds it."
+                ) from None
         return trace_json.loads(text)
 
 

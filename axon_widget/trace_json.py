@@ -130,7 +130,7 @@ def _trace_from(data: dict[str, Any]) -> Trace:
 
 
 def _check_names(trace: Trace) -> None:
-    """Raise ValueError where a trace speaks of SAEs, features or steps that it does not have."""
+    """Raise ValueError where a trace speaks of SAEs, features or steps that it does not have, or of one twice."""
     sizes = [sae.d_sae or sys.maxsize for sae in trace.origin.saes] or [sys.maxsize]
     changed = [(c.sae, c.id) for steering in trace.steering.values() for c in steering.features]
     seen = [(f.sae, f.id) for step in trace for f in (*step.features, *step.steered)]
@@ -138,8 +138,11 @@ def _check_names(trace: Trace) -> None:
         if sae >= len(sizes) or feature >= sizes[sae]:
             raise ValueError(f"there is no feature {feature} of SAE {sae}")
     for step in trace:
-        if len(step.fits) > len(sizes):
-            raise ValueError(f"step {step.step}: there are {len(sizes)} SAEs but {len(step.fits)} fits")
+        if len(step.fits) > len(trace.origin.saes):
+            raise ValueError(f"step {step.step}: there are {len(trace.origin.saes)} SAEs but {len(step.fits)} fits")
+        fired = [(f.sae, f.id) for f in step.features]
+        if len(set(fired)) < len(fired):
+            raise ValueError(f"step {step.step}: a feature fires twice")
     if trace.fork is not None and not 1 <= trace.fork <= len(trace):
         raise ValueError(f"a branch cannot begin at step {trace.fork} of {len(trace)}")
 
@@ -174,7 +177,7 @@ def _step_from(row: dict[str, Any], labels: dict[str, Any]) -> TokenStep:
         features=tuple(
             Feature(
                 _whole(i, "feature id"),
-                _number(activation, "activation"),
+                _activation(activation),
                 _whole(layer, "layer"),
                 _text(labels.get(f"{sae}:{i}", ""), "label"),
                 _whole(sae, "sae"),
@@ -217,6 +220,13 @@ def _flag(value: Any, what: str) -> bool:
 def _whole(value: Any, what: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise TypeError(f"{what} is {value!r}, not a whole number from 0")
+    return value
+
+
+def _activation(value: Any) -> float:
+    # Below 0 is no fault: SAEs of the kind AbsTopK have signed ones.
+    if _number(value, "activation") == 0:
+        raise ValueError("a feature with activation 0 does not fire")
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Callable, Container, Generator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +20,7 @@ from axon_widget.labels import Label
 from axon_widget.labels.text import whole
 from axon_widget.naming import Naming
 from axon_widget.outbox import Outbox
-from axon_widget.runs import Run, Tree
+from axon_widget.runs import Tree
 from axon_widget.saving import Saving
 from axon_widget.selection import Selecting
 from axon_widget.session import Begin, Session, State
@@ -141,6 +142,8 @@ class AxonWidget(Selecting, HasSettings, Saving, anywidget.AnyWidget):
             raise TypeError(f"AxonWidget() knows no {', '.join(unknown)}.")
         if tracer is not None and not all(given is None for given in (model, sae, labels, device_map)):
             raise TypeError("Give either a tracer, or what to load: a model, an SAE, their labels and a device_map.")
+        if tracer is not None and not hasattr(tracer, "stream"):
+            raise TypeError(f"tracer= takes a Tracer, such as Tracer.load('embedded'), not {type(tracer).__name__}.")
         # Held for a moment only and never while observers run, so that they may call anything.
         self._lock = threading.RLock()
         self.outbox = Outbox()
@@ -295,9 +298,15 @@ class AxonWidget(Selecting, HasSettings, Saving, anywidget.AnyWidget):
             raise TypeError(f"There is no setting {', '.join(unknown)}: there are {', '.join(SETTINGS)}.")
 
         def prepare() -> None:
-            for name, value in settings.items():
-                setattr(self, name, value)
-            accepted()
+            before = {name: getattr(self, name) for name in settings}
+            try:
+                for name, value in settings.items():
+                    setattr(self, name, value)
+                accepted()
+            except BaseException:
+                with suppress(Exception):
+                    self._tell(**before)
+                raise
             self.error = ""
 
         self._session.generate(begin, prepare)
@@ -411,10 +420,14 @@ class AxonWidget(Selecting, HasSettings, Saving, anywidget.AnyWidget):
         ------
         RuntimeError
             If no model is loaded.
+        TypeError
+            If it is no text.
         """
         import pandas as pd
 
-        tracer = self.loaded()
+        tracer, given = self.loaded(), cast("object", text)
+        if not isinstance(given, str):
+            raise TypeError(f"Search for a text, or for a feature's number as text, not for {type(given).__name__}.")
         rows = [(sae, tracer.readers[sae].layer, i, label) for sae, i, label in tracer.names.search(text, limit)]
         return pd.DataFrame(rows, columns=["sae", "layer", "id", "label"])
 
@@ -561,34 +574,38 @@ class AxonWidget(Selecting, HasSettings, Saving, anywidget.AnyWidget):
         """Show the session's state."""
         if state == "closed":
             self.outbox.clear()  # somebody may hold this widget for long
+            self._naming.end(self.branches)
         self.status = f"{state}: {detail}" if detail else state
 
     def on_loaded(self, tracer: Tracer) -> None:
         """Show what is loaded; a run of another SAE's features is cleared."""
         read, self._read = self._read, (tracer.model_name, tracer.saes)
         same = read in (None, self._read)
+        told: dict[str, Any] = {}
         if not same:
-            self._clear()
+            self._restart()
             self._conversation.forget()
-            self.steering = []
-        self._reread(same)
+            told = {"text": "", "step": {}, "steering": []}
         self._naming.follow(tracer, self.branches)
-        self.label_status = tracer.names.status
-        self.info = tracer.info
-        self.device = tracer.info["device"]
-        self.prompt = self.prompt or EXAMPLES.get(tracer.model_name, EXAMPLE)
+        prompt = self.prompt or EXAMPLES.get(tracer.model_name, EXAMPLE)
+        told |= {"label_status": tracer.names.status, "info": tracer.info, "device": tracer.info["device"]}
+        try:
+            self._reread(same)
+        finally:
+            self._tell(**told, prompt=prompt)
 
     def on_start(self, trace: Trace) -> None:
         """Begin a run, or a branch of one."""
         if trace.parent is None:
-            self._writing = self._begin(trace)
+            self._writing = self._tree.begin(trace)
+            self._show_nothing()
             return
         run = self._tree.branch(trace, self.feature_k)
         if run is None:
             raise RuntimeError("The run to go on from was cleared.")
         self._writing = run
-        self.text = trace.text
         self.send(wire.branch(run))
+        self.text = trace.text
 
     def on_step(self, step: TokenStep) -> None:
         """Count a token and show it, unless the run was cleared meanwhile."""
@@ -621,18 +638,26 @@ class AxonWidget(Selecting, HasSettings, Saving, anywidget.AnyWidget):
         self.error = ""  # the same error again is told again
         self.error = whole(sentence)
 
-    def _begin(self, trace: Trace) -> Run:
-        run = self._tree.begin(trace)
-        self._show_nothing()
-        return run
+    def _restart(self) -> None:
+        self.send({"kind": "reset", "run": self._tree.begin(Trace()).number})
 
     def _clear(self) -> None:
-        run = self._begin(Trace())
-        self.send({"kind": "reset", "run": run.number})
+        self._restart()
+        self._show_nothing()
 
     def _show_nothing(self) -> None:
-        self.text = ""
-        self.step = {}
+        self._tell(text="", step={})
+
+    def _tell(self, **values: Any) -> None:
+        """Set traits, all of them, also where somebody who hears of one fails."""
+        failed: Exception | None = None
+        for name, value in values.items():
+            try:
+                setattr(self, name, value)
+            except Exception as error:
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def _on_message(self, _widget: Any, content: Any, _buffers: Any) -> None:
         self._outputs.live()

@@ -396,6 +396,7 @@ def why(run: int, found: Why, name: Callable[[int, int], str]) -> Message:
                 "error": share(one.error),
                 "bias": share(one.bias),
                 "rest": share(one.rest),
+                "whole_stream": one.whole_stream,
                 "final": [_rounded((one.final.direct or 0.0) + (one.cap.direct or 0.0), 4), None],
                 "gap": share(one.gap),
                 "all": share(one.every),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from axon_widget import __version__
+from axon_widget.cli.terminal import visible
 
 _COMMANDS = {
     "trace": "write on from a prompt and show, token by token, which features fire (also without its name)",
@@ -55,5 +56,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("axon: interrupted", file=sys.stderr)
         return 130
     except (ValueError, RuntimeError, OSError) as error:
-        print(f"axon: {error}", file=sys.stderr)
+        print(f"axon: {visible(str(error), keep=chr(10))}", file=sys.stderr)
         return 1

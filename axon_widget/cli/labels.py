@@ -13,6 +13,7 @@ from axon_widget import catalog, embedded
 from axon_widget.catalog import CatalogEntry
 from axon_widget.labels.bundle import LABELS
 from axon_widget.labels.store import Store
+from axon_widget.labels.text import no_formula
 
 if TYPE_CHECKING:
     from axon_widget.labels.web import Web
@@ -114,6 +115,8 @@ def _export(name: str, file: Path, store: Store) -> None:
 
         table = pd.DataFrame(rows)
         if file.suffix.lower() == ".csv":
+            for column in ("label", "explainer", "method", "scored_by"):
+                table[column] = [no_formula(row[column] or "") for row in rows]
             for column in ("others", "boosts", "suppresses"):
                 table[column] = [json.dumps(row[column], ensure_ascii=False) for row in rows]
             table.to_csv(file, index=False)

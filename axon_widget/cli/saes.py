@@ -12,6 +12,7 @@ from typing import Any
 
 from axon_widget import card, catalog
 from axon_widget.catalog import CatalogEntry
+from axon_widget.cli.terminal import visible
 
 _ROWS = 40
 _COLUMNS = ("name", "layer", "labels", "cached", "l0", "explained", "width", "hook", "model")
@@ -66,7 +67,7 @@ def _show(found: Sequence[CatalogEntry], cached: set[str], limit: int | None) ->
     print(f"{len(found):,} SAE{'s' * (len(found) != 1)} of {models} model{'s' * (models != 1)}")
     if not found:
         return
-    rows = [_row(entry, cached) for entry in found[:limit]]
+    rows = [tuple(map(visible, _row(entry, cached))) for entry in found[:limit]]  # a file in a cache may be anybody's
     widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     fits = max([1, *(n for n in range(1, len(widths) + 1) if sum(widths[:n]) + 2 * (n - 1) <= room)])

@@ -84,7 +84,7 @@ STORIES = ShippedModel(
 )
 SMOLLM2 = ShippedModel(
     name="SmolLM2-135M-Instruct",
-    aliases=("smollm2-135m", "HuggingFaceTB/SmolLM2-135M-Instruct"),
+    aliases=("smollm2-135m",),
     release="smollm2-135m",
     saes=_HERE / "smollm2-135m-saes",
     hook="blocks.15.hook_resid_pre",

@@ -17,8 +17,7 @@ def main() -> None:
     out, second = options.out or recipe.model.saes, options.work / f"{options.model}-seed1"
     common = ["--model", options.model, "--device", options.device, "--work", str(options.work)]
     train.main([*common, "--out", str(out)])
-    again = ["--tokens", str(recipe.again), "--text", str(recipe.again_text)]
-    train.main([*common, "--out", str(second), "--seed", "1", *again])
+    train.main([*common, "--out", str(second), "--seed", "1", "--tokens", str(recipe.again)])
     label.main([*common, "--out", str(out)])
     evaluate.main([*common, "--out", str(out), "--second", str(second)])
 

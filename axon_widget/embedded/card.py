@@ -11,8 +11,8 @@ from axon_widget.embedded.rules import SNIPPET
 _CARD = """\
 # {model}, `{hook}`
 
-A sparse autoencoder with {d_sae:,} features over {d_in} dimensions of the residual stream of {model}. It is in SAELens'
-own format: `SAE.load_from_disk(folder)` loads it as float32; the weights are stored in float16.
+A sparse autoencoder with {d_sae:,} features over {d_in} dimensions of the residual stream of {model}{weights}.
+It is in SAELens' own format: `SAE.load_from_disk(folder)` loads it as float32; its weights are stored in float16.
 
 ## Measured
 On {tokens:,} tokens of held-out text (seed {seed}), by SAELens' own evaluation functions. {left_out} and special
@@ -56,7 +56,8 @@ token itself, right before it, right after it or near it stands one of some toke
 score is measured on the other half, on as many snippets of {snippet} tokens in which the feature fires, drawn in
 proportion to the activation on their strongest token, as snippets in which it is silent: the mean of the share of
 firing snippets on whose strongest token the rule holds and of the share of silent ones in which it holds nowhere; .5
-is chance. Below {clear:g} the label says "unclear", and so it does where there are fewer than {fewest} snippets of
+is chance. Below {clear:g} the label says "unclear", or on how many tokens the feature fires where it is dense (on more
+than four times as many as features do on average), and so it does where there are fewer than {fewest} snippets of
 either kind to score it on.
 
 ## Limits
@@ -75,8 +76,6 @@ def card_text(recipe: Recipe, sae: Any, metrics: dict[str, Any]) -> str:
     if "found_again" in metrics:
         stability = f"{metrics['found_again']:.1%} (one-to-one {metrics['matched']:.1%})"
         stability += f", seed {metrics['second_seed']}, {metrics['second_tokens']:,} tokens"
-        if metrics["second_text"] < metrics["second_tokens"]:
-            stability += f" out of a text of {metrics['second_text']:,}, which was read more than once"
     if metrics.get("labels_live"):
         clear = metrics["labels_clear"] / metrics["labels_live"]
         labels = (
@@ -91,6 +90,7 @@ def card_text(recipe: Recipe, sae: Any, metrics: dict[str, Any]) -> str:
         labels=labels,
         name=name,
         model=recipe.model.name,
+        weights=f", whose weights are {recipe.weights}: all figures are of these" if recipe.weights else "",
         hook=known.hook_name,
         d_sae=sae.cfg.d_sae,
         d_in=sae.cfg.d_in,

@@ -148,11 +148,9 @@ def stability(sae: Any, second: Any) -> dict[str, float]:
     one, other = (torch.nn.functional.normalize(each.W_dec.float().cpu(), dim=1) for each in (sae, second))
     cosines = one @ other.T
     pairs = cast(Any, optimize).linear_sum_assignment(cosines.numpy(), maximize=True)
-    made = second.cfg.metadata
     return {
-        "second_seed": made.training_seed,
-        "second_tokens": made.training_tokens,
-        "second_text": made.training_text or made.training_tokens,
+        "second_seed": second.cfg.metadata.training_seed,
+        "second_tokens": second.cfg.metadata.training_tokens,
         "found_again": float((cosines.amax(1) >= SAME).float().mean()),
         "matched": float((cosines.numpy()[pairs] >= SAME).sum() / len(cosines)),
     }
@@ -198,6 +196,8 @@ def evaluate(
         known |= measure(load_model(recipe.directory(), device), todo, recipe, rows, loss_rows)
     for hook, sae in saes.items():
         metrics: dict[str, Any] = {"of": of[hook], "seed": seed, **known[hook]}
+        if recipe.weights:
+            metrics["model_weights"] = recipe.weights
         if second is not None and (second / hook).is_dir():
             metrics |= stability(sae, load_sae(second / hook))
         metrics |= detection(folder / hook)

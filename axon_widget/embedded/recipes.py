@@ -20,15 +20,16 @@ Rows = Callable[[Path, str, int, int, str], torch.Tensor]
 class Recipe:
     """How the autoencoders of one model are made.
 
-    `left_out` says which tokens do not count, besides special ones, and `held_out` how held-out text is kept apart.
+    `weights` tells what was done to the model's weights; empty where nothing was. `left_out` says which tokens do not
+    count, besides special ones, and `held_out` how held-out text is kept apart.
 
-    `tokens` is how many tokens they are trained on, `again` on how many with a second seed, out of a text of
-    `again_text` tokens, and `labelled` how many held-out ones their labels are made from. `measured` is how many
-    held-out tokens they are measured on, `loss_rows` on how many rows of them losses are. `history` tells how the ones
-    in the package were made otherwise than by this.
+    `tokens` is how many tokens they are trained on, `again` on how many with a second seed, and `labelled` how many
+    held-out ones their labels are made from. `measured` is how many held-out tokens they are measured on, `loss_rows`
+    on how many rows of them losses are. `history` tells how the ones in the package were made otherwise than by this.
     """
 
     model: ShippedModel
+    weights: str
     directory: Callable[[], Path]
     hooks: tuple[str, ...]
     rows: Rows
@@ -42,7 +43,6 @@ class Recipe:
     lr: float
     tokens: int
     again: int
-    again_text: int
     labelled: int
     measured: int
     loss_rows: int
@@ -52,6 +52,7 @@ class Recipe:
 RECIPES = {
     "stories15m": Recipe(
         model=STORIES,
+        weights="",
         directory=STORIES.directory,
         hooks=(*(f"blocks.{layer}.hook_resid_pre" for layer in range(6)), "blocks.5.hook_resid_post"),
         rows=stories.stories,
@@ -64,8 +65,7 @@ RECIPES = {
         k=32,
         lr=2e-3,
         tokens=10_000_000,
-        again=5_000_000,
-        again_text=2_600_000,
+        again=1_000_000,
         labelled=400_000,
         measured=200_000,
         loss_rows=128,
@@ -76,6 +76,7 @@ RECIPES = {
     ),
     "smollm2-135m": Recipe(
         model=SMOLLM2,
+        weights="of 4 bits (GGUF's Q4_1), brought back to float16",
         directory=SMOLLM2.directory,
         hooks=("blocks.9.hook_resid_pre", "blocks.15.hook_resid_pre", "blocks.21.hook_resid_pre"),
         rows=english.rows,
@@ -91,7 +92,6 @@ RECIPES = {
         lr=2e-3,
         tokens=4_000_000,
         again=1_000_000,
-        again_text=1_000_000,
         labelled=200_000,
         measured=100_000,
         loss_rows=48,

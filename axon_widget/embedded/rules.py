@@ -19,10 +19,10 @@ from axon_widget.embedded.firing import Bools, Floats, Ints, Text
 
 SNIPPET = 16
 """Tokens in a snippet."""
-MOST = 12  # tokens or classes that one condition names
-LEAST_GAIN = 0.01  # each of them has to add so much to the score
+MOST = 24  # tokens or classes that one condition names
+LEAST_GAIN = 0.005  # each of them has to add so much to the score
 WORTH = 0.02  # and a less simple rule has to be so much better than a simpler one
-CANDIDATES = 48
+CANDIDATES = 96
 LONG = 24  # characters of a condition in a label, beyond which it says "…"
 
 

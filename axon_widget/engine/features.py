@@ -69,6 +69,8 @@ class FeatureReader:
     writes_residual
         Whether its hook point is something written to the residual stream, so that a feature's decoder row is a
         direction of it.
+    whole_stream
+        Whether that is all that was written to it so far.
 
     Raises
     ------
@@ -97,6 +99,7 @@ class FeatureReader:
         # everything that writes to it. On untouched weights an SAE of what is written must be given x - mean(x);
         # what a LayerNorm has read is the same either way.
         self.writes_residual = _WRITTEN.search(str(metadata.hook_name)) is not None
+        self.whole_stream = "resid" in self.hook or self.hook == "hook_embed"
         self._centred = self.writes_residual and bool(kwargs.get("center_writing_weights", False))
         if getattr(sae, "hook_z_reshaping_mode", False):
             sae.turn_off_forward_pass_hook_z_reshaping()  # the bridge gives the heads side by side already

@@ -134,7 +134,11 @@ def _probe(repo: str, revision: str | None) -> dict[str, int]:
     """
     from huggingface_hub import HfApi
 
-    info = HfApi().model_info(repo, revision=revision, timeout=_PROBE_SECONDS)
+    try:
+        info = HfApi().model_info(repo, revision=revision, timeout=_PROBE_SECONDS)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        # A proxy's or a portal's page with status 200.
+        raise ConnectionError("what answered is not the hub") from error
     return dict(info.safetensors.parameters) if info.safetensors else {}
 
 

@@ -127,7 +127,7 @@ def _weights(sae: AskedSAE, target: _Target) -> Any:
     saelens: Any = SAE
     entry = sae.place.entry
     target.report(f"SAE {sae.name}")
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), asked.sound(sae.place):
         warnings.filterwarnings("ignore", message=r"\s*This SAE has non-empty model_from_pretrained_kwargs")
         if entry is None or sae.place.directory is not None:
             loaded = saelens.load_from_disk(sae.place.directory, device="cpu")

@@ -108,8 +108,7 @@ class TokenLoop:
                 written = len(ids) - given
                 before, settings = settings, sampling()
                 if settings != before:
-                    old = asdict(before)
-                    trace.changes[len(trace)] = {k: v for k, v in asdict(settings).items() if v != old[k]}
+                    trace.change(**asdict(settings))
                 if stop():
                     finish = "stopped"
                     return

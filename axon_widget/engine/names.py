@@ -51,6 +51,14 @@ class Names(Watched):
             others = [held for held in self._traces if (known := held()) is not None and known is not trace]
             self._traces = [*others, weakref.ref(trace)]
 
+    def leave(self, traces: Iterable[Trace]) -> None:
+        """Give traces the names that are known by now, and none that come in later."""
+        left = {id(trace): trace for trace in traces}
+        with self._renaming:
+            self._traces = [held for held in self._traces if (known := held()) is not None and id(known) not in left]
+            for trace in left.values():
+                trace.rename(self)
+
     def renew(self) -> None:
         """Give the traces the names that are known by now, and tell those who watch."""
         with self._renaming:

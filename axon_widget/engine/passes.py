@@ -123,16 +123,23 @@ class Passes:
         for place, reader in enumerate(self.readers):
             at.setdefault(reader.hook, []).append(place)
         acts = {hook: act_of(places) for hook, places in at.items()} if shown else {}
-        with self.lock, AllThreads():
-            tokens = torch.tensor([ids], device=self.model.device)
-            logits, cache = self.model.forward(tokens, cache, acts | (also or {}))
-        return logits[0], cache, readings
+        logits, cache = self._run(ids, cache, acts | (also or {}))
+        return logits, cache, readings
 
     def bare(self, ids: Sequence[int], cache: Any) -> tuple[torch.Tensor, Any]:
         """Run new tokens through the model as it is; give logits (n, vocabulary) and cache."""
+        return self._run(ids, cache, {})
+
+    def _run(self, ids: Sequence[int], cache: Any, acts: dict[str, Act]) -> tuple[torch.Tensor, Any]:
         with self.lock, AllThreads():
-            logits, cache = self.model.forward(torch.tensor([ids], device=self.model.device), cache, {})
-        return logits[0], cache
+            try:
+                logits, grown = self.model.forward(torch.tensor([ids], device=self.model.device), cache, acts)
+            except BaseException:
+                # Its first layers may hold tokens that its last ones do not: nobody may go on from it.
+                for key in [key for key, kept in self._caches.items() if kept is cache]:
+                    self._caches.pop(key, None)
+                raise
+        return logits[0], grown
 
     def again(self, trace: Trace, ids: list[int], steering: Steering) -> tuple[torch.Tensor, Any]:
         """Run the last token of a run again under this steering, so that the next one follows it.

@@ -365,7 +365,7 @@ class Tracer:
         seed, steer = _seed(seed), self._checked(steering)
         if forced is not None and len(trace) == trace.fork:
             trace.put_in = self.vocabulary.name(forced)
-        trace.origin = replace(trace.origin, seed=seed, sampling=asdict(first))
+        trace.change(seed=seed, **asdict(first))
         self.names.keep(trace)
         ids = [step.token_id for step in trace]
         return self._loop.write(trace, ids, forced, first, current, steer, seed, stop)
@@ -448,8 +448,9 @@ class Tracer:
             ``direct``, what it adds to the token's logit less the mean logit by itself, see
             `axon_widget.engine.attribution.explain`; ``exact``, the log-probability (nats) the token loses without
             it, see `axon_widget.engine.attribution.ablate`. Then the other parts: "error" (what the SAE misses),
-            "bias", "later layers", "final biases", "soft cap", and the "gap" left over. For each SAE the direct
-            shares of all these sum to the logit difference. "all features" is what they do together. ``attrs`` hold
+            "bias", "later layers" ("other layers" where the SAE reads one attention or MLP), "final biases",
+            "soft cap", and the "gap" left over. For each SAE the direct shares of all these sum to the logit
+            difference. "all features" is what they do together. ``attrs`` hold
             ``step, token, token_id, logprob, logit_difference``.
 
         Raises

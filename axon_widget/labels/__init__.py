@@ -87,6 +87,13 @@ class Watched:
         with self._watching:
             self._watchers = [*(old for old in self._watchers if old() is not None and old != new), new]
 
+    def unwatch(self, heard: Callable[[], None]) -> None:
+        """Have a bound method called no more."""
+        bound: Any = heard
+        gone = WeakMethod(bound)
+        with self._watching:
+            self._watchers = [old for old in self._watchers if old() is not None and old != gone]
+
     def tell(self) -> None:
         """Tell those who watch."""
         for watcher in list(self._watchers):

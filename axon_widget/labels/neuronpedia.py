@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from urllib.parse import quote
@@ -21,7 +22,8 @@ _HOST = "https://www.neuronpedia.org"
 _LARGEST = 64 << 20  # bytes of the answer to a look-up
 _FRESH = 7  # days before new batches are looked for
 _STALE = 30  # days before a feature is looked up again
-_LOOK_UPS = 2  # at once: the others of the process' requests are left to the batches
+_LOOK_UPS = 2  # at once: the host's others are left to the batches
+_WAITING = 64  # look-ups, of a megabyte each
 
 
 class NeuronpediaLabels(Labels):
@@ -53,7 +55,7 @@ class NeuronpediaLabels(Labels):
         self._contexts: dict[int, tuple[Passage, ...]] = {}
         self._answered: dict[int, str] = {}
         self._dense_from = float("inf")
-        self._asked: dict[int, None] = {}
+        self._asked = OrderedDict[int, None]()
         self._download: Iterator[Landed] | None = None
         self._progress = self._problem = self._trouble = ""
         self._lost: list[str] = []
@@ -121,7 +123,10 @@ class NeuronpediaLabels(Labels):
         self._bulk.wake()
 
     def ask(self, feature: int) -> None:
-        """Have a feature looked up alone, in the background: its scores, its other names, or that it has none."""
+        """Have a feature looked up alone, in the background: its scores, its other names, or that it has none.
+
+        Only the 64 asked for last wait for it: of more, those asked for first are dropped, and can be asked for again.
+        """
         if feature < 0 or (self.d_sae is not None and feature >= self.d_sae):
             raise ValueError(f"There is no feature {feature} in {self.address}.")
         stale = (date.today() - timedelta(days=_STALE)).isoformat()
@@ -129,6 +134,9 @@ class NeuronpediaLabels(Labels):
             return
         with self._lock:
             self._asked[feature] = None
+            self._asked.move_to_end(feature)
+            if len(self._asked) > _WAITING:
+                self._asked.popitem(last=False)
         self._look_ups.wake()
 
     @property
@@ -205,8 +213,7 @@ class NeuronpediaLabels(Labels):
         with self._lock:
             if not self._asked:
                 return None
-            feature = next(iter(self._asked))
-            del self._asked[feature]
+            feature, _ = self._asked.popitem(last=False)
         url = f"{os.environ.get('AXON_NEURONPEDIA_URL', _HOST).rstrip('/')}/api/feature/{quote(self.address)}/{feature}"
         try:
             found = self._web.fetch(url, limit=_LARGEST)
@@ -218,7 +225,10 @@ class NeuronpediaLabels(Labels):
             self._trouble = _again(error)
             if error.limited or not error.tried:
                 with self._lock:
-                    self._asked[feature] = None
+                    # It was asked for before those that wait: where they are many, it is the one to drop.
+                    if feature not in self._asked and len(self._asked) < _WAITING:
+                        self._asked[feature] = None
+                        self._asked.move_to_end(feature, last=False)
             self.report(now=True)
             return error.wait
         except (RefusedError, ValueError) as error:

@@ -12,7 +12,7 @@ from axon_widget.labels import Label, Labels
 from axon_widget.labels.bundle import LABELS
 from axon_widget.labels.bundled import BundledLabels
 from axon_widget.labels.neuronpedia import NeuronpediaLabels
-from axon_widget.labels.text import clean
+from axon_widget.labels.text import clean, without_apostrophe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,7 +205,8 @@ def _from_file(path: Path, d_sae: int) -> Labels:
     except Exception as error:  # the parsers' own errors have no common class
         raise ValueError(f"Labels cannot be read from {path}: {clean(str(error), 300)}") from error
     numbers, texts = (_column(table, names, path) for names in (_NUMBERS, _TEXTS))
-    pairs = zip(numbers, (text if isinstance(text, str) else _empty(text) for text in texts), strict=True)
+    told = (without_apostrophe(text) if isinstance(text, str) else _empty(text) for text in texts)
+    pairs = zip(numbers, told, strict=True)
     return GivenLabels(pairs, f"labels in {path.name}", d_sae)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+import http.client
+import io
 import json
 import os
 import re
 import tempfile
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import IO, Any, NamedTuple, cast
@@ -22,7 +24,9 @@ from requests.adapters import HTTPAdapter
 from axon_widget import __version__
 from axon_widget.labels.text import clean
 
-_AT_ONCE = 4
+_AT_ONCE = 4  # of one host: one that is slow keeps nobody from another
+_GRACE = 30.0  # seconds that an answer may fall behind the slowest pace
+_SLOWEST = 4 << 10  # bytes a second
 _PATIENCE = 3  # failures in a row after which a host is left alone
 _LONGEST = 600.0  # seconds that a host is left alone at most, unless it asks for more
 _WINDOW = 3_600.0
@@ -70,6 +74,52 @@ class _Host:
     down_until: float = 0.0
     limited_until: float = 0.0
     why: str = ""
+    slots: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(_AT_ONCE))
+
+
+class _Paced(io.RawIOBase):
+    """What a host sends, while that comes at some pace: a socket's own timeout begins anew with every byte."""
+
+    def __init__(self, source: io.RawIOBase) -> None:
+        self._source, self._until = source, time.monotonic() + _GRACE
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        count = self._source.readinto(buffer)
+        now = time.monotonic()
+        if now > self._until:
+            raise TimeoutError("it sends too slowly")
+        self._until = min(self._until + (count or 0) / _SLOWEST, now + _GRACE)  # what came fast makes up for no drip
+        return count
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer that is paced from the first byte of its headers on."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fp = io.BufferedReader(_Paced(self.fp.detach()))
+
+
+@functools.cache
+def _paced(connection: type[Any]) -> type[Any]:
+    return type(connection.__name__, (connection,), {"response_class": _Response})
+
+
+class _Adapter(HTTPAdapter):
+    """Has every kind of connection, those through a proxy too, read its answers paced."""
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        if pool.ConnectionCls.response_class is not _Response:
+            pool.ConnectionCls = _paced(pool.ConnectionCls)
+        return pool
 
 
 class _Retry(urllib3.Retry):
@@ -85,7 +135,8 @@ class Web:
     Parameters
     ----------
     connect, read
-        Seconds to wait for a connection, and for the next bytes.
+        Seconds to wait for a connection, and for the next bytes. A host that goes on sending less than 4 kB a second
+        is left too.
     backoff
         Seconds before a request is repeated; doubled each time.
     pause
@@ -103,7 +154,7 @@ class Web:
         requests_left: int | None = None,
     ) -> None:
         self._timeout, self._pause, self._left = (connect, read), pause, requests_left
-        self._slots, self._lock = threading.BoundedSemaphore(_AT_ONCE), threading.Lock()
+        self._lock = threading.Lock()
         self._hosts: dict[str, _Host] = {}
         retry = _Retry(
             total=3,
@@ -119,7 +170,7 @@ class Web:
         )
         self._session = requests.Session()
         self._session.headers.update({"User-Agent": f"axon-widget/{__version__}", "Accept-Encoding": "gzip"})
-        adapter = HTTPAdapter(pool_maxsize=_AT_ONCE, max_retries=retry)
+        adapter = _Adapter(pool_maxsize=_AT_ONCE, max_retries=retry)
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, adapter)
 
@@ -129,14 +180,17 @@ class Web:
         Raises
         ------
         UnreachableError
-            If the host does not answer, or is not to be asked now.
+            If the host does not answer, or too slowly, or is not to be asked now.
         RefusedError
             If the answer is none that could be used, or no network may be used.
         """
         if forbidden := offline():
             raise RefusedError(f"{forbidden} is set, so no network is used")
-        with self._slots:
-            host = self._enter(url)
+        name = urlsplit(url).netloc
+        with self._lock:
+            host = self._hosts.setdefault(name, _Host(name))
+        with host.slots:
+            self._enter(host)
             try:
                 with self._session.get(
                     url, params=params, timeout=self._timeout, stream=True, allow_redirects=False
@@ -158,11 +212,10 @@ class Web:
             raise RefusedError(f"{host.name} answered with status {response.status_code}{leads}")
         return Answer(response.status_code, response.headers.get("Content-Type", ""), body)
 
-    def _enter(self, url: str) -> _Host:
+    def _enter(self, host: _Host) -> None:
         """Find out whether a host may be asked now."""
-        name, now = urlsplit(url).netloc, time.monotonic()
+        now = time.monotonic()
         with self._lock:
-            host = self._hosts.setdefault(name, _Host(name))
             if (left := host.limited_until - now) > 0:
                 raise UnreachableError(host.why, left, limited=True)
             if (left := host.down_until - now) > 0:
@@ -173,7 +226,6 @@ class Web:
                 self._left -= 1
             if host.failures >= _PATIENCE:  # this is the one trial: others wait for what comes of it
                 host.down_until = now + min(sum(self._timeout), self._pause)
-        return host
 
     def _failed(self, host: _Host, why: str) -> UnreachableError:
         with self._lock:

@@ -21,8 +21,9 @@ export interface WhySae {
   features: WhyFeature[];
   error: Effect;
   bias: Effect;
-  /** What later layers write. */
+  /** What later layers write; all others, where the SAE does not read the whole stream. */
   rest: Effect;
+  wholeStream: boolean;
   /** Biases of the final norm and of the unembedding, and soft-capping. */
   final: Effect;
   gap: Effect;
@@ -151,6 +152,7 @@ function readWhySae(value: unknown): WhySae[] {
       error: effect(raw.error),
       bias: effect(raw.bias),
       rest: effect(raw.rest),
+      wholeStream: raw.whole_stream !== false,
       final: effect(raw.final),
       gap: effect(raw.gap),
       all: effect(raw.all),

@@ -272,7 +272,9 @@ function otherLines(part: WhySae): Line[] {
   return [
     lineOf("SAE error", "what the SAE's reconstruction leaves out of the residual", part.error),
     lineOf("SAE bias", "what the SAE always writes, whatever fires", part.bias),
-    lineOf("later layers", "what the layers after this SAE write", part.rest),
+    part.wholeStream
+      ? lineOf("later layers", "what the layers after this SAE write", part.rest)
+      : lineOf("other layers", "what all else but the place this SAE reads writes", part.rest),
     lineOf(
       "norm and unembedding",
       "biases of the final norm and the unembedding, and soft-capping",

@@ -17,8 +17,8 @@ from tests.browser.conftest import Watch
 from tests.browser.lab import Notebook, View
 from tests.browser.test_saved_run import SMALL, beyond, shown
 
-PROMPT = "The <b>dog</b>: / \\ was"
-NAME = "axon-stories15M-The-b-dog-b-was"
+PROMPT = "The </script><b>dog</b></title><!-- / \\ was"
+NAME = "axon-stories15M-The-script-b-dog-b-title-was"
 
 
 # What is drawn as a picture is written as SVG before.
@@ -31,6 +31,7 @@ HIDE = """() => {
     document.dispatchEvent(new Event("visibilitychange"));
     delete document.hidden;
 }"""
+WRITTEN = "[document.title, ...[...document.scripts].map(script => script.textContent)]"
 DRAWN = "new DOMParser().parseFromString(window.drawn, 'image/svg+xml')"
 
 
@@ -158,6 +159,7 @@ def test_all_that_the_view_saves_holds_what_was_seen(bench: Notebook, tmp_path: 
         # It saves pictures too, and itself: what needs the kernel is not offered.
         assert saved.part("save-json").count() == saved.part("save-csv").count() == 0
         again = save(saved, "page", tmp_path)
+        written = saved.page.evaluate(WRITTEN)
         saved.page.evaluate(KEEP)
         saved.part("speed").select_option("4×")
         assert picture(saved, save(saved, "panels", tmp_path))["middle"] > 100
@@ -165,6 +167,7 @@ def test_all_that_the_view_saves_holds_what_was_seen(bench: Notebook, tmp_path: 
     assert own.complaints == []
     with shown(browser, again, own := Watch()) as saved:
         saved.shows(trace.text)
+        assert saved.page.evaluate(WRITTEN) == written  # no text in it has become a part of the page
         saved.part("play").click()
         beyond(saved, 3)
         assert saved.page.viewport_size == SMALL

@@ -26,7 +26,8 @@ PIECE = 1 << 20
 class Fault:
     """What goes wrong where a path holds `where`, the first `times` times (None: always).
 
-    gated: 403 for files; missing: 404 for a file; broken: 500; slow: `value` seconds late; dead: no answer for ever;
+    gated: 403 for files; missing: 404 for a file; broken: 500; portal: a page that is none of the
+    hub's; slow: `value` seconds late; dead: no answer for ever;
     hangs up: the connection closes without one; cut: it breaks after `value` of the bytes; short: the file has only
     `value` of its bytes.
     """
@@ -176,6 +177,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
         elif self.hub.faulty(path, "broken"):
             self.reply(500, b"Internal Server Error")
+        elif self.hub.faulty(path, "portal"):
+            self.reply(200, b"<html><title>Log in to the network</title></html>")
         elif path.startswith("/api/models/"):
             self.api(path.removeprefix("/api/models/"))
         elif path.startswith("/lfs/"):

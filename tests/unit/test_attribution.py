@@ -16,7 +16,7 @@ from tests.unit.reference import PLAIN, Reference, counted
 
 HOOK = "blocks.1.hook_resid_pre"
 LAYERS = ("blocks.0.hook_resid_pre", HOOK, "blocks.1.hook_resid_post")
-DIRECT_PARTS = ["error", "bias", "later layers", "final biases", "soft cap"]
+DIRECT_PARTS = ["error", "bias", "final biases", "soft cap"]  # besides the features and other layers
 STEERING = Steering((Steer(0, 4, 3.0), Steer(0, 11, 0.0), Steer(0, 30, 1.7, scale=True)))
 
 
@@ -72,6 +72,12 @@ class Direct:
         return float(v @ self.row / self.sigma)
 
 
+def later_of(table):
+    """What the part is called that neither the features nor the SAE's error and bias write."""
+    [name] = {"later layers", "other layers"} & set(table.part)
+    return name
+
+
 def assert_direct(table, reference, ids, token, sae=0, steering=PLAIN):
     """Compare every direct share of one SAE with its formula, and their sum with the model's own logits."""
     run = reference.run(ids, steering)
@@ -88,13 +94,13 @@ def assert_direct(table, reference, ids, token, sae=0, steering=PLAIN):
     expected = {
         "error": direct(apart.error),
         "bias": direct(apart.bias),
-        "later layers": direct(run.final[-1] - run.used[sae][-1]),
+        later_of(table): direct(run.final[-1] - run.used[sae][-1]),
         "final biases": direct.biases,
         "all features": direct(apart.features),
     }
     for name, value in expected.items():
         assert part_of(table, name, sae).direct == pytest.approx(value, abs=1e-3), name
-    total = found.direct.sum() + sum(part_of(table, name, sae).direct for name in DIRECT_PARTS)
+    total = found.direct.sum() + sum(part_of(table, name, sae).direct for name in (*DIRECT_PARTS, later_of(table)))
     assert total == pytest.approx(difference, abs=1e-3)
     assert part_of(table, "gap", sae).direct == pytest.approx(0, abs=1e-3)
     assert table.attrs["logit_difference"] == pytest.approx(difference, abs=1e-3)
@@ -119,7 +125,7 @@ def assert_exact(table, reference, ids, token, sae=0, steering=PLAIN):
     together = lost(apart.features)
     assert part_of(table, "all features", sae).exact == pytest.approx(together, abs=1e-4)
     assert part_of(table, "gap", sae).exact == pytest.approx(together - found.exact.sum(), abs=1e-3)
-    for name in ("later layers", "final biases", "soft cap"):
+    for name in (later_of(table), "final biases", "soft cap"):
         assert math.isnan(part_of(table, name, sae).exact)
     return found.exact
 
@@ -148,6 +154,7 @@ def test_direct_and_exact_shares_at_other_hook_points(pair, hook):
     trace = tracer.run(tiny.PROMPT, max_tokens=8, seed=2)
     ids = ids_of(trace)
     table = tracer.why(trace, 9)
+    assert later_of(table) == ("later layers" if "resid" in hook else "other layers")
     assert_direct(table, reference, ids[:9], ids[9])
     assert_exact(table, reference, ids[:9], ids[9])
 

@@ -350,9 +350,8 @@ def test_a_branch_takes_other_settings(gpt2, parent):
     assert ids_of(one) == ids_of(two)
     assert ids_of(one) != ids_of(other)
     assert ids_of(one)[:FORK] == ids_of(other)[:FORK] == ids_of(parent)[:FORK]
-    assert (one.origin.seed, one.origin.sampling["temperature"]) == (3, 1.5)
-    assert one.origin.prompt == before.prompt
-    assert parent.origin is before
+    assert (one.changes[FORK]["seed"], one.changes[FORK]["temperature"]) == (3, 1.5)
+    assert one.origin is parent.origin is before
 
 
 def test_settings_and_steering_before_the_fork_go_with_a_branch(gpt2):
@@ -568,3 +567,41 @@ def test_numbers_may_come_from_a_table(gpt2):
     tracer, _ = gpt2
     assert tracer.vocabulary.find(np.int64(7)) == 7
     assert tracer.address(np.int64(7)) == (0, 7)
+
+
+def test_a_branch_tells_its_own_settings_and_its_parents(gpt2, parent):
+    tracer, _ = gpt2
+    before = (parent.origin, dict(parent.changes))
+    branch = parent.branch(FORK)
+    list(tracer.resume(branch, temperature=0.7, repetition_penalty=1, max_tokens=2, seed=5))
+    assert branch.origin == before[0]
+    assert branch.changes == {FORK: {"temperature": 0.7, "max_tokens": 2, "seed": 5}}
+    assert (parent.origin, parent.changes) == before
+    list(tracer.resume(branch, temperature=0.7, repetition_penalty=1, max_tokens=3, seed=5))
+    assert branch.changes[FORK + 2] == {"max_tokens": 3}
+    assert Trace.from_json(branch.to_json()).changes == branch.changes
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_no_run_goes_on_from_a_pass_that_broke(gpt2, monkeypatch, layer):
+    tracer, _ = gpt2
+    block = tracer.model.plain.transformer.h[layer].mlp
+    whole = tracer.run(tiny.PROMPT, max_tokens=12, **GREEDY)
+    trace, passes = Trace(), []
+
+    def breaks(*_):
+        passes.append(1)
+        if len(passes) == 9:
+            raise RuntimeError("out of memory")
+
+    handle = block.register_forward_hook(breaks)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        list(tracer.stream(tiny.PROMPT, max_tokens=12, trace=trace, **GREEDY))
+    handle.remove()
+    broken = len(trace)
+    assert trace.finish == "error"
+    assert 6 < broken < len(whole)
+    branch = go_on(tracer, trace.branch(broken), max_tokens=len(whole) - broken)
+    assert_same(branch, whole)
+    rows, expected = (tracer.why(run, broken - 1, exact=False) for run in (trace, whole))
+    pd.testing.assert_frame_equal(rows, expected, rtol=1e-3, atol=1e-4)

@@ -112,6 +112,17 @@ def test_hostile_text_does_not_reach_the_terminal(capsys):
     assert "\\x1b" in out
 
 
+def test_what_a_file_says_does_not_reach_the_terminal(capsys, tmp_path):
+    folder = tiny.save_sae(tmp_path, "blocks.1.hook_resid_pre")
+    config = json.loads((folder / "cfg.json").read_text())
+    config["metadata"]["model_class_name"] = "\x1b]0;pwned\x07X"
+    (folder / "cfg.json").write_text(json.dumps(config))
+    code, _, err = run(capsys, "a", "--sae", str(folder))
+    assert code == 1
+    assert "\\x1b]0;pwned" in err
+    assert "\x1b" not in err.splitlines()[-1]
+
+
 def test_an_interrupt_keeps_what_was_written(capsys, tmp_path, monkeypatch):
     lines = cli._line
 

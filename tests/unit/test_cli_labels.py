@@ -175,7 +175,7 @@ def test_an_sae_without_labels_is_told(run):
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_what_is_exported_can_be_given_as_labels(host, run, tmp_path, ending):
-    host.descriptions = {1: HOSTILE}
+    host.descriptions = {1: HOSTILE, 2: "=1+1", 4: "-ing"}
     run("fetch", SAE)
     stored = source_of(None, host.address, 24_576, None)
     file = tmp_path / f"own.{ending}"
@@ -187,6 +187,8 @@ def test_what_is_exported_can_be_given_as_labels(host, run, tmp_path, ending):
     assert given.name(1) == HOSTILE_CLEAN
     table = pd.read_csv(file) if ending == "csv" else pd.read_parquet(file)
     assert list(table["index"]) == list(range(1_000))
+    assert (given.name(2), given.name(4)) == ("=1+1", "-ing")
+    assert list(table["label"][[2, 4]]) == (["'=1+1", "'-ing"] if ending == "csv" else ["=1+1", "-ing"])
     row = table.iloc[25]
     assert row["frequency"] == 0.001
     assert row["explainer"] == "gpt-3.5-turbo"

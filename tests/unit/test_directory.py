@@ -195,7 +195,13 @@ def test_a_downloaded_configuration_tells_the_rest(hub, config, architecture):
     assert after == catalog.search("res-jb @8")[0][0]
 
 
-@pytest.mark.parametrize("content", ["", "{", "[1]", "{}", '{"hook_name": "", "d_sae": "wide"}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[1]", "{}", '{"hook_name": "", "d_sae": "wide"}'),
+        *('{"metadata": "x"}', '{"metadata": [1]}', pytest.param("[" * 100_000, id="deep")),
+    ],
+)
 def test_a_broken_configuration_changes_nothing(hub, content):
     before = directory.entries()
     hub(RES_JB, "blocks.8.hook_resid_pre/cfg.json", content)

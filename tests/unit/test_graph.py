@@ -10,7 +10,7 @@ from scipy.stats import betabinom, false_discovery_control, fisher_exact, hyperg
 
 import axon_widget.evidence
 import axon_widget.graph
-from axon_widget.evidence import BenjaminiHochberg, hypergeometric, shift_null
+from axon_widget.evidence import BenjaminiHochberg, FalseDiscoveries, by_chance, hypergeometric, score, shift_null
 from axon_widget.graph import SIGNIFICANT, Graph, graph_of
 from axon_widget.trace import Feature, TokenStep
 
@@ -240,6 +240,11 @@ def test_q_with_the_shift_null_is_what_edges_and_pairs_judge_by():
     null = np.where(shift <= SIGNIFICANT, np.maximum(edges.p, chance), 1)
     missing = math.comb((fires.sum(0) >= 3).sum(), 2) - len(edges)
     expected = false_discovery_control([*np.where(tested, null, edges.p), *np.ones(missing)])[: len(edges)]
+    passed = tested & (expected <= SIGNIFICANT)
+    tests = math.comb((fires.sum(0) >= 3).sum(), 2)
+    by_shifting = by_chance(fires.T[graph.nodes().id], 3, SIGNIFICANT * passed.sum() / tests, 20)
+    false = FalseDiscoveries(null[passed], by_shifting, 20)(null[passed])
+    expected[passed] = np.where(false > SIGNIFICANT, false, expected[passed])
     np.testing.assert_allclose(edges.q_shift[tested], expected[tested])
     assert (edges.q_shift[~tested] > SIGNIFICANT).all()
     assert edges.significant.tolist() == (edges.q_shift <= SIGNIFICANT).tolist()
@@ -248,6 +253,58 @@ def test_q_with_the_shift_null_is_what_edges_and_pairs_judge_by():
     assert len(kept) < tested.sum() / 3, "here most of what q calls significant comes from runs"
     found = [((0, e.a), (0, e.b), e.count, pytest.approx(e.q_shift)) for e in kept.itertuples()]
     assert graph.significant() == found
+
+
+def test_copies_of_a_run_are_scored_as_by_brute_force():
+    rows = runs(np.random.default_rng(0), 50, np.full(12, 0.25), 3).T
+    rows[:2] = rows[0]
+    copies, n, expected, kept = 30, 50, [], 0
+    random = np.random.default_rng(0)
+    for _ in range(copies):
+        by = random.integers(n, size=len(rows))
+        moved = np.array([np.roll(row, shift) for row, shift in zip(rows, by, strict=True)])
+        for a, b in combinations(range(len(rows)), 2):
+            count = int((moved[a] & moved[b]).sum())
+            p = hypergeom.sf(count - 1, n, moved[a].sum(), moved[b].sum())
+            if count >= 3 and p <= 0.2 and by[a] != by[b]:
+                expected.append(score(n, p, *shift_null(moved, np.array([a]), np.array([b])))[0])
+            kept += by[a] == by[b]
+    assert kept, "no two rows stayed as they were"
+    found = by_chance(rows, 3, 0.2, copies)
+    assert len(found) > 30
+    np.testing.assert_allclose(np.sort(found), np.sort(expected), rtol=1e-6)
+
+
+def test_false_discoveries_are_those_of_the_copies_by_those_there_are():
+    scores, chance = np.array([0.2, 1e-6, 0.01, 0.01]), np.array([0.3, 0.1, 0.01, 0.2, 1e-3])
+    false = FalseDiscoveries(scores, chance, 9)
+    assert false(scores) == pytest.approx([0.5 / 4, 0.1, 0.1, 0.1])  # (1 + 2) / 10 / 3 for the two in the middle
+    assert false(np.array([0.0, 0.1, 0.9])) == pytest.approx([0.1, 0.5 / 4, 1])
+    assert FalseDiscoveries(np.zeros(0), chance, 9)(scores).tolist() == [1] * 4
+
+
+@pytest.fixture(scope="module")
+def written(tracer):
+    """Which feature fires on which token of a run of the embedded model, (features, tokens): those that are shown."""
+    run = [step for step in tracer.run("One day a dog", max_tokens=160, seed=2) if step.read]
+    shown = {f.id: at for at, f in enumerate({f.id: f for step in run for f in step.features[:15]}.values())}
+    rows = np.zeros((len(shown), len(run)), bool)
+    for token, step in enumerate(run):
+        rows[[shown[f.id] for f in step.features if f.id in shown], token] = True
+    return rows
+
+
+def shifted(rows, seed):
+    """Move each row around in a circle by itself: what is left together is chance, or was moved by the same."""
+    by = np.random.default_rng(seed).integers(rows.shape[1], size=len(rows))
+    return np.array([np.roll(row, shift) for row, shift in zip(rows, by, strict=True)])
+
+
+def test_a_runs_own_bursts_make_no_edges_where_each_feature_is_shifted_by_itself(written):
+    kept = len(graph_of(world(written.T), shown=None).significant())
+    assert kept > 500, "as it was written, much goes together"
+    wrong = [len(graph_of(world(shifted(written, seed).T), shown=None).significant()) for seed in range(12)]
+    assert sum(n > 0 for n in wrong) <= 2, f"edges where there is nothing but chance: {wrong}"
 
 
 def test_pairs_are_counted_within_an_sae_and_adjusted_over_all():
@@ -365,6 +422,8 @@ def test_a_token_costs_the_same_late_as_early(monkeypatch):
     monkeypatch.setattr(axon_widget.graph, "hypergeometric", counted)
     counted = counting(shift_null, lambda rows, a, _: len(a) * rows.shape[1] // 8)
     monkeypatch.setattr(axon_widget.graph, "shift_null", counted)
+    counted = counting(by_chance, lambda rows, *given: given[-1] * (rows.sum(0) ** 2).sum() // 40)
+    monkeypatch.setattr(axon_widget.graph, "by_chance", counted)
     before = sys.gettrace()
     for step in world(fires, strengths=strengths):
         lines = pairs = 0

@@ -1,9 +1,13 @@
 """Manners towards other people's servers."""
 
+import io
+import socket
 import threading
 import time
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from types import SimpleNamespace
 
 import pytest
 
@@ -42,33 +46,122 @@ def fails(web, url, **fields):
     return caught.value
 
 
-def test_at_most_four_at_once_over_all_hosts_and_connections_are_used_again(web):
+def test_at_most_four_at_once_of_each_host_and_connections_are_used_again(web):
     with Neuronpedia(width=50) as one, Neuronpedia(width=50) as two:
-        now, most, lock = 0, 0, threading.Lock()
-        for host in (one, two):
-            wait = host._closing.wait
-
-            def counted(seconds, wait=wait):
-                nonlocal now, most
-                with lock:
-                    now += 1
-                    most = max(most, now)
-                wait(seconds)
-                with lock:
-                    now -= 1
-
-            host._closing.wait, host.delay = counted, 0.02
+        one.delay = two.delay = 0.02
         urls = [feature(host, i) for i in range(20) for host in (one, two)]
         threads = [threading.Thread(target=web.fetch, args=(url,)) for url in urls]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert most == 4
-        assert len(one.paths) == len(two.paths) == 20
-        assert one.connections <= 4
-        assert two.connections <= 4
-        assert one.agents == {f"axon-widget/{__version__}"}
+        for host in (one, two):
+            assert host.at_once == 4
+            assert len(host.paths) == 20
+            assert host.connections <= 4
+            assert host.agents == {f"axon-widget/{__version__}"}
+
+
+@contextmanager
+def dripping(start):
+    """A host that begins each answer at once and then goes on byte by byte; gives its address."""
+    closing, taken = threading.Event(), []
+
+    def drip(caller):
+        with caller, suppress(OSError):
+            caller.recv(1 << 16)
+            caller.sendall(start)
+            for _ in range(500):  # as it was before, this would be ten seconds
+                if closing.wait(0.02):
+                    return
+                caller.sendall(b"x")
+
+    def take(listening):
+        with suppress(OSError):
+            while True:
+                taken.append(listening.accept()[0])
+                threading.Thread(target=drip, args=(taken[-1],), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=take, args=(listening,), daemon=True).start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/"
+        closing.set()
+
+
+DRIPS = {
+    "the status": b"HTTP/1.1 2",
+    "the headers": b"HTTP/1.1 200 OK\r\nX-Long: ",
+    "the body": b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n",
+    "a body without end": b"HTTP/1.1 200 OK\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("part", DRIPS)
+def test_a_host_that_drips_is_left_and_holds_up_no_other(web, host, monkeypatch, part):
+    monkeypatch.setattr(module, "_GRACE", 0.5)
+    with dripping(DRIPS[part]) as url:
+        start, told = time.monotonic(), []
+        threads = [threading.Thread(target=lambda: told.append(fails(web, url, tried=True))) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        assert web.fetch(feature(host)).status == 200
+        assert time.monotonic() - start < 0.4
+        for thread in threads:
+            thread.join()
+        assert time.monotonic() - start < 4
+        assert ["cannot be reached" in str(error) for error in told] == [True] * 4
+
+
+class Line(io.RawIOBase):
+    """A connection that brings so many bytes after so many seconds, again and again."""
+
+    def __init__(self, clock, pieces):
+        self.clock, self.pieces = clock, iter(pieces)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        count, seconds = next(self.pieces, (0, 0))
+        self.clock.now += seconds
+        return count
+
+
+@pytest.mark.parametrize(
+    ("pieces", "whole"),
+    {
+        "slow": ([(5_000, 1)] * 8_000, True),
+        "slower": ([(3_000, 1)] * 8_000, False),
+        "in bursts": ([(100_000, 19)] * 400, True),
+        "small and late": ([(1, 19), (500, 1)], True),
+        "fast, then a drip": ([(1 << 20, 0.01)] * 30 + [(1, 1)] * 60, False),
+    }.values(),
+)
+def test_a_slow_line_is_not_a_drip(monkeypatch, pieces, whole):
+    clock = SimpleNamespace(now=1_000.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(module, "time", clock)
+    line = module._Paced(Line(clock, pieces))
+    buffer, count = bytearray(1 << 20), 0
+    try:
+        while read := line.readinto(buffer):
+            count += read
+    except TimeoutError:
+        assert not whole
+        assert clock.now - 1_000 < 200
+    else:
+        assert whole
+        assert count == sum(size for size, _ in pieces)
+
+
+def test_through_a_proxy_too(host, monkeypatch):
+    monkeypatch.setattr(module, "_GRACE", 0.3)
+    with dripping(DRIPS["the body"]) as url:
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("http_proxy", url)
+        start = time.monotonic()
+        fails(Web(connect=0.5, read=0.3, backoff=0.0), "http://neuronpedia.invalid/", tried=True)
+        assert time.monotonic() - start < 4
 
 
 def test_this_process_has_one(host):

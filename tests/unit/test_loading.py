@@ -1,5 +1,6 @@
 """Finding models and autoencoders by name, and what is said where they cannot be found."""
 
+import json
 import os
 import subprocess
 import sys
@@ -94,7 +95,23 @@ def test_progress_is_told(tiny_model, tmp_path):
 def refuse_fields(tiny_model, tmp_path):
     directory = tmp_path / "sae"
     (tmp_path / "empty").mkdir()
+    cut = tiny.save_sae(tmp_path / "cut", HOOK)
+    (cut / "sae_weights.safetensors").write_bytes((cut / "sae_weights.safetensors").read_bytes()[:-100])
+
+    def damaged(name, **changes):
+        folder = tiny.save_sae(tmp_path / name, HOOK)
+        config = json.loads((folder / "cfg.json").read_text()) | changes
+        (folder / "cfg.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+        return str(tiny_model), folder
+
+    half = damaged("half")
+    (half[1] / "cfg.json").write_text('{"d_sae": 96,')
     return {
+        "weights cut short": ((str(tiny_model), cut), r"cut is damaged.*Safetensor"),
+        "a configuration cut short": (half, r"half is damaged"),
+        "no width": (damaged("wideless", d_sae=None), r"wideless is damaged.*d_sae"),
+        "metadata that are a text": (damaged("text", metadata="x"), r"text is damaged"),
+        "an unknown architecture": (damaged("evil", architecture="evil"), r"evil is damaged.*evil"),
         "an unknown model": (("gpt2-smal", None), r"gpt2-smal.*Did you mean.*gpt2-small"),
         "a model without autoencoders": (("bert-base", None), r"bert-base"),
         "an unknown release": ((None, "gpt2-small-res-jx/blocks.8.hook_resid_pre"), r"no SAE.*Did you mean.*res-jb"),
@@ -124,6 +141,11 @@ def refuse_fields(tiny_model, tmp_path):
 
 
 CASES = [
+    "weights cut short",
+    "a configuration cut short",
+    "no width",
+    "metadata that are a text",
+    "an unknown architecture",
     "an unknown model",
     "a model without autoencoders",
     "an unknown release",

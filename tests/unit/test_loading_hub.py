@@ -91,7 +91,7 @@ def test_a_hub_that_is_silent_is_given_up_soon_and_spares_what_is_cached(hub):
     assert time.monotonic() - began < 5
 
 
-@pytest.mark.parametrize("kind", ["hangs up", "broken"])
+@pytest.mark.parametrize("kind", ["hangs up", "broken", "portal"])
 def test_a_hub_that_fails_is_no_crash(hub, kind):
     hub.fault(kind, "/api/models/")
     with pytest.raises(ConnectionError, match="neither in the cache nor reachable"):

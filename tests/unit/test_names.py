@@ -14,7 +14,7 @@ from axon_widget.labels.logits import LogitLabels
 from axon_widget.trace import Feature, TokenStep, Trace
 from tests.kernel.fake_tracer import FakeTracer as PacedTracer
 from tests.unit import tiny
-from tests.unit.fakes import FakeReader, FakeTracer, listening, message, sent, settle, still_works, until
+from tests.unit.fakes import FakeReader, FakeTracer, listening, message, sent, settle, still_works, until, write
 
 
 def nameless(feature):
@@ -318,6 +318,77 @@ def test_a_closed_widget_hears_no_labels():
     fake.readers[0].labels.become("late {}".format, "anything")
     assert widget.label_status == ""
     assert sent(widget, "labels") == []
+
+
+def test_a_closed_widgets_runs_get_the_names_known_by_then_and_no_later_ones():
+    fake = FakeTracer()
+    fake.readers[0].labels.label = nameless
+    old, other = (widget_of(fake, max_tokens=2) for _ in range(2))
+    for widget in (old, other):
+        widget.generate("a b")
+        widget.wait(10)
+    old.branch(2)
+    old.wait(10)
+    assert len(fake.names._traces) == 3
+    assert len(fake.names._watchers) == 2
+    fake.readers[0].labels.label = "by then {}".format  # and nobody was told yet
+    old.close()
+    assert [held() for held in fake.names._traces] == [other.trace]
+    assert len(fake.names._watchers) == 1
+    assert {f.label for trace in old.branches for step in trace for f in step.features} == {
+        f"by then {f.id}" for trace in old.branches for step in trace for f in step.features
+    }
+    fake.readers[0].labels.become("late {}".format)
+    assert old.trace[0].features[0].label.startswith("by then ")
+    assert other.trace[0].features[0].label.startswith("late ")
+
+
+def test_a_run_that_goes_on_while_its_widget_closes_is_left_too():
+    fake = FakeTracer()
+    widget = widget_of(fake, max_tokens=5)
+    write(widget, fake)
+    widget.close()
+    fake.names.keep(widget.trace)  # as if it had begun only just then
+    fake.gate.set()
+    until(lambda: not widget._session._thread.is_alive())
+    assert fake.names._traces == fake.names._watchers == []
+    assert widget.trace.finish == "stopped"
+
+
+def test_another_model_leaves_the_names_of_the_one_before(monkeypatch):
+    from axon_widget.engine.tracer import Tracer
+
+    first, second = FakeTracer(), FakeTracer()
+    monkeypatch.setattr(Tracer, "load", lambda *names, **how: second)
+    widget = widget_of(first, max_tokens=2)
+    widget.generate("a b")
+    widget.wait(10)
+    widget.load("another")
+    widget.wait(10)
+    assert first.names._traces == first.names._watchers == []
+    assert [held() for held in second.names._traces] == [widget.trace]
+    first.readers[0].labels.become("of the first {}".format)
+    assert widget.trace[0].features[0].label.startswith("label ")
+    widget.close()
+    assert second.names._traces == second.names._watchers == []
+
+
+def test_a_widget_that_is_closed_while_it_loads_hears_nothing(monkeypatch):
+    from axon_widget.engine.tracer import Tracer
+
+    fake = FakeTracer()
+    widget = widget_of(FakeTracer())
+    follow = widget._naming.follow
+
+    def closed_meanwhile(tracer, traces):
+        widget.close()
+        follow(tracer, traces)
+
+    widget._naming.follow = closed_meanwhile
+    monkeypatch.setattr(Tracer, "load", lambda *names, **how: fake)
+    widget.load("another")
+    until(lambda: not widget._session._thread.is_alive())
+    assert fake.names._traces == fake.names._watchers == []
 
 
 def test_a_widget_without_labels_stays_so(monkeypatch):

@@ -18,7 +18,7 @@ from axon_widget.labels import neuronpedia as module
 from axon_widget.labels import rows
 from axon_widget.labels.neuronpedia import NeuronpediaLabels
 from axon_widget.labels.store import Store
-from axon_widget.labels.web import Web
+from axon_widget.labels.web import UnreachableError, Web
 from tests.standins.neuronpedia import ENDLESS, HOSTILE, HOSTILE_CLEAN, Neuronpedia, count_names
 
 ROOT = Path(__file__).parents[2]
@@ -437,6 +437,36 @@ def test_many_are_looked_up_two_at_a_time(host, make):
     assert host.asked("/api/feature") == 40
     assert host.at_once == 2
     assert all(labels.get(i) for i in range(40))
+
+
+def test_of_very_many_asked_for_the_newest_are_looked_up(host, make):
+    host.delay = 0.01
+    labels = make()
+    features = [*range(1_000), 950]
+    for feature in features:
+        labels.ask(feature)
+        assert len(labels._asked) <= 64
+    until(lambda: idle(labels))
+    assert all(labels.get(i) for i in range(937, 1_000))
+    assert host.asked("/api/feature") < 200
+    assert host.asked("/api/feature/gpt2-small/8-res-jb/950") == 1
+    assert look_up(labels, 500).text  # it can be asked for again
+
+
+@pytest.mark.parametrize(("newer", "kept"), [(0, True), (10, True), (64, False)])
+def test_one_that_is_tried_again_is_the_oldest_of_those_that_wait(host, make, monkeypatch, newer, kept):
+    labels = make()
+    monkeypatch.setattr(labels, "_look_ups", type("Asleep", (), {"wake": lambda self: None, "_running": 0})())
+    labels.ask(0)
+
+    def limited(*_, **__):
+        for feature in range(1, 1 + newer):  # while it is under way
+            labels.ask(feature)
+        raise UnreachableError("it asks to wait", 1.0, tried=True, limited=True)
+
+    monkeypatch.setattr(labels, "_web", type("Limited", (), {"fetch": staticmethod(limited)}))
+    assert labels._look_up() == 1.0
+    assert list(labels._asked) == [0] * kept + list(range(1, 1 + newer))
 
 
 @pytest.mark.parametrize("feature", [-1, 1_000])

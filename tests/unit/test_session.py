@@ -500,3 +500,29 @@ def test_a_model_that_was_replaced_gives_its_memory_back(session, notes):
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_session_that_is_closed_holds_no_model_that_failed(session, notes):
+    def fails(tracer, stop):
+        raise MemoryError("out of memory")
+
+    failed = FakeTracer()
+    gone = weakref.ref(failed)
+    load(session, failed)
+    del failed
+    session.generate(fails)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        session.wait(10)
+    notes.loaded.clear()
+    session.close(timeout=10)
+    gc.collect()
+    assert gone() is None
+
+
+def test_who_cannot_hear_of_a_run_that_begins_hears_of_its_end(session, notes, fake):
+    load(session, fake)
+    starts, notes.on_start = notes.on_start, lambda trace: starts(trace) or 1 / 0
+    generate(session)
+    with pytest.raises(RuntimeError, match="division"):
+        session.wait(10)
+    assert notes.finishes == ["error"]

@@ -25,7 +25,7 @@ from axon_widget.labels.bundled import BundledLabels
 from tests.unit import tiny
 
 HOOKS = [f"blocks.{layer}.hook_resid_pre" for layer in (9, 15, 21)]
-NAMES = ["smollm2-135m", "SmolLM2-135M-Instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"]
+NAMES = ["smollm2-135m", "SmolLM2-135M-Instruct"]
 FRANCE = "The capital of France is"
 COUNTRIES = (
     "Argentina", "Australia", "Austria", "Belgium", "Brazil", "Canada", "China", "Denmark", "England", "France",

@@ -161,7 +161,7 @@ def test_json_round_trip_of_a_real_run(tracer):
 
 
 def test_an_unfinished_and_an_empty_trace_round_trip():
-    for trace in (Trace(), Trace(Origin(), [step(0)], "")):
+    for trace in (Trace(), Trace(Origin(), [step(0, fits=())], "")):
         assert Trace.from_json(trace.to_json()) == trace
 
 
@@ -240,6 +240,12 @@ DAMAGES = {
     "a feature cut short": lambda d: d["steps"][1]["features"].append([1, 2.0]),
     "a feature that is a number": lambda d: d["steps"][1]["features"].append(7),
     "an activation that is text": lambda d: d["steps"][1]["features"].append([1, "2", 3, 0]),
+    "an activation of 0": lambda d: d["steps"][1]["features"].append([1, 0, 3, 0]),
+    "an activation that is not finite": lambda d: d["steps"][1]["features"].append([1, float("inf"), 3, 0]),
+    "a feature that fires twice": lambda d: d["steps"][4]["features"].append([7, 1.0, 4, 1]),
+    "fits without SAEs": lambda d: d.update(
+        origin=d["origin"] | {"saes": []}, steering=[], steps=d["steps"][:4], fork=4
+    ),
     "alternatives that are null": lambda d: d["steps"][1].update(alternatives=None),
     "a huge number": lambda d: d["steps"][1].update(milliseconds=10**400),
     "no steering": lambda d: d.pop("steering"),
@@ -294,6 +300,13 @@ def test_a_trace_written_before_there_were_ranks_is_read(branch):
     assert [step.logprob for step in made] == [step.logprob for step in branch]
 
 
+def test_signed_activations_and_steering_to_nothing_are_read(branch):
+    """As AbsTopK autoencoders give them, and as a feature that is switched off has them."""
+    features = (Feature(7, 2.0, 3, "one"), Feature(8, -1.5, 3))
+    branch.append(step(5, features=features, steered=(Steered(9, 0.0, 0.0, 3), Steered(7, 2.0, 0.0, 3))))
+    assert Trace.from_json(branch.to_json()) == branch
+
+
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
 def test_numbers_that_are_none_are_refused(trace, number):
     with pytest.raises(ValueError, match="trace"):
@@ -335,6 +348,17 @@ def test_a_missing_file_is_a_missing_file(tmp_path):
         Trace.from_json(tmp_path / "none.json")
     with pytest.raises(FileNotFoundError):
         Trace.from_json("none.json")
+
+
+@pytest.mark.parametrize("text", ["[" + "1, " * 2_000 + "1]", "no JSON " * 1_000, "a\x00b", "\ud800"])
+def test_a_text_that_is_neither_a_trace_nor_a_path_is_refused(text):
+    with pytest.raises(ValueError, match=r"Not a trace: give the JSON object .* or the path of a file"):
+        Trace.from_json(text)
+
+
+def test_what_is_no_file_is_told_as_it_is(tmp_path):
+    with pytest.raises(OSError, match="directory"):
+        Trace.from_json(tmp_path)
 
 
 def test_what_is_not_finite_is_never_written(trace):

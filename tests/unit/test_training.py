@@ -21,7 +21,7 @@ def test_it_is_taken_up_again_where_it_was(tmp_path, monkeypatch, caplog):
     monkeypatch.setattr(train, "CHUNK", 1)
     recipe = replace(RECIPES["stories15m"], hooks=HOOKS, width=64, k=4)
     rows = torch.randint(3, 32_000, (40, 256), generator=torch.Generator().manual_seed(0), dtype=torch.int16)
-    options = Namespace(model="stories15m", tokens=30_000, text=30_000, seed=0, device="cpu", work=tmp_path)
+    options = Namespace(model="stories15m", tokens=30_000, seed=0, device="cpu", work=tmp_path)
     fit, steps = train.MultiSAETrainer._checkpoint_if_needed, []
 
     def interrupted(trainer):
@@ -96,7 +96,7 @@ def test_what_is_saved_reads_as_what_was_trained(kept_at_one, tmp_path):
 
 def test_what_is_trained_is_known_by_its_command(tmp_path):
     recipe = replace(RECIPES["stories15m"], width=64, k=4)
-    options = Namespace(model="stories15m", tokens=5000, text=5000, seed=0, device="cpu")
+    options = Namespace(model="stories15m", tokens=5000, seed=0, device="cpu")
     assert not train.is_trained(tmp_path, recipe, options)
     (tmp_path / "CARD.md").write_text("of another one")
     train.save(train.build_sae(recipe, HOOKS[0], options, 16), tmp_path)
@@ -105,7 +105,6 @@ def test_what_is_trained_is_known_by_its_command(tmp_path):
     assert not train.is_trained(tmp_path, replace(recipe, k=5), options)
     assert not train.is_trained(tmp_path, recipe, Namespace(**{**vars(options), "seed": 1}))
     assert not train.is_trained(tmp_path, recipe, Namespace(**{**vars(options), "tokens": 5001}))
-    assert not train.is_trained(tmp_path, recipe, Namespace(**{**vars(options), "text": 4999}))
     (tmp_path / "cfg.json").write_text("[]")
     assert not train.is_trained(tmp_path, recipe, options)
 
@@ -121,8 +120,7 @@ def test_one_command_takes_all_steps(tmp_path, monkeypatch):
     own, second = str(SMOLLM2.saes), str(tmp_path / "smollm2-135m-seed1")
     outs = [given[given.index("--out") + 1] for given in taken]
     assert outs == [own, second, own, own]
-    again = RECIPES["smollm2-135m"]
-    assert taken[1][-6:] == ("--seed", "1", "--tokens", str(again.again), "--text", str(again.again_text))
+    assert taken[1][-4:] == ("--seed", "1", "--tokens", str(RECIPES["smollm2-135m"].again))
     assert taken[3][-2:] == ("--second", second)
 
 

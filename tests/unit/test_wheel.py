@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,6 +148,48 @@ def test_a_wheel_that_was_cut_is_not_read(by_hand):
     file.write_bytes(file.read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"no such weights.*cut short"):
         by_hand.directory("Tiny", silent)
+
+
+def no_deflate(data):
+    data[data.index(b"tiny_gguf/tiny.gguf") + 19] |= 0b110  # a kind of block that there is not
+
+
+def listed(data):
+    """The place of what the list of files at the end says of the weights."""
+    return data.rindex(b"tiny_gguf/tiny.gguf") - 46
+
+
+def encrypted(data):
+    data[listed(data) + 8] |= 1
+
+
+def compressed_otherwise(data):
+    data[listed(data) + 10] = zipfile.ZIP_BZIP2
+
+
+def before_its_start(data):
+    data[data.rindex(b"PK\x05\x06") + 19] ^= 0x80  # where that list begins
+
+
+@pytest.mark.parametrize("harm", [no_deflate, encrypted, compressed_otherwise, before_its_start])
+def test_a_wheel_that_was_changed_is_not_read(by_hand, harm):
+    [file] = by_hand.path.parent.glob("*.whl")
+    data = bytearray(file.read_bytes())
+    harm(data)
+    file.write_bytes(data)
+    with pytest.raises(ValueError, match=r"holds .*, where .* was expected.*pip cache purge.*load Tiny again"):
+        by_hand.directory("Tiny", silent)
+    assert left(by_hand) == []
+
+
+def test_what_is_raised_by_whoever_is_reported_to_is_not_taken_for_a_broken_wheel(by_hand):
+    def report(sentence):
+        if "unpacking" in sentence:
+            raise RuntimeError("the listener's own mistake")
+
+    with pytest.raises(RuntimeError, match="the listener's own mistake"):
+        by_hand.directory("Tiny", report)
+    assert left(by_hand) == []
 
 
 def test_where_pip_finds_nothing_it_says_what_to_do(asked, monkeypatch, tmp_path):

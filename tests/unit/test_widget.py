@@ -794,3 +794,59 @@ def test_frames_are_json_and_stand_for_the_trace(widget):
     assert isinstance(trace, Trace)
     assert widget.graph.tokens == 23
     json.dumps(widget.get_state(["step", "info", "status", "error"]), allow_nan=False)
+
+
+def test_settings_that_are_refused_leave_all_as_they_were(widget):
+    with pytest.raises(traitlets.TraitError, match="top_k"):
+        widget.generate("a", temperature=0.1, top_k=-1)
+    assert (widget.temperature, widget.top_k) == (0.8, 50)
+    still_works(widget)
+
+
+@pytest.mark.parametrize("heard", ["step", "text", "info", "steering"])
+def test_an_observer_that_raises_while_a_model_is_swapped_leaves_nothing_half_done(widget, fake, heard):
+    write(widget, fake, max_tokens=2)
+    fake.gate.set()
+    widget.wait(10)
+    widget.steer({4: 1.0})
+
+    def watch(change):
+        raise KeyError("the observer's own mistake")
+
+    widget.observe(watch, heard)
+    other = FakeTracer(layers=(3,))
+    widget._session.load(lambda _report: other)
+    with pytest.raises(RuntimeError, match="own mistake"):
+        widget.wait(10)
+    assert widget.tracer is other
+    assert widget.info == other.info
+    assert (widget.steering, widget.step, widget.text, len(widget.trace)) == ([], {}, "", 0)
+    widget.unobserve(watch, heard)
+    still_works(widget)
+
+
+def test_an_observer_that_raises_as_a_run_begins_is_told(widget, fake):
+    write(widget, fake, max_tokens=2)
+    fake.gate.set()
+    widget.wait(10)
+
+    def watch(change):
+        change["new"]["token"]
+
+    widget.observe(watch, "step")
+    widget.generate("a b", max_tokens=2)
+    with pytest.raises(RuntimeError, match="token"):
+        widget.wait(10)
+    assert widget.trace.finish == "error"
+    assert sent(widget, "end")[-1]["finish"] == "error"
+    widget.unobserve(watch, "step")
+    still_works(widget)
+
+
+def test_what_is_no_tracer_and_no_text_is_refused(widget):
+    with pytest.raises(TypeError, match=r"tracer= takes a Tracer.*not str"):
+        AxonWidget(tracer="embedded")
+    with pytest.raises(TypeError, match="not for int"):
+        widget.search(5)
+    with pytest.raises(TypeError, match="dict of features"):
+        widget.steer([5])

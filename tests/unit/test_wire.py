@@ -559,6 +559,7 @@ def test_a_reason_is_told_strongest_first_with_what_is_not_known_as_null(monkeyp
         "error": [0.25, 0.5],
         "bias": [0.125, None],
         "rest": [3.0, None],
+        "whole_stream": True,
         "final": [0.25, None],
         "gap": [0.0, None],
         "all": [-0.8, 1.5],
