@@ -34,6 +34,7 @@ bench: $(SETUP)
 	$(BIN)/python -m tests.benchmarks.attribution
 	$(BIN)/python -m tests.benchmarks.layers
 	$(BIN)/python -m tests.benchmarks.graph
+	$(BIN)/python -m tests.benchmarks.chance
 	$(BIN)/python -m tests.benchmarks.labels
 	$(BIN)/python -m tests.benchmarks.frames
 

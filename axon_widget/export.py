@@ -71,7 +71,7 @@ def replay_data(
     steps = list(trace)  # it may grow meanwhile
     dense = tracer.dense if tracer else wire.unknown
     for step in steps:
-        graph.add(step, feature_k)
+        graph.add(step, feature_k, activation_threshold)
         frames.append(wire.frame(step, graph, 1, feature_k, activation_threshold, dense))
     seen = {(f["sae"], f["id"]) for frame in frames for f in frame["features"]}
     shown: list[tuple[int, int]] = sorted(seen | {(s.sae, s.id) for step in steps for s in step.steered})

@@ -108,7 +108,7 @@ class Graph:
         self._false = FalseDiscoveries(np.zeros(0), np.zeros(0), 0)
         self._settled = self._work = 0
 
-    def add(self, step: TokenStep, shown: int | None = None) -> None:
+    def add(self, step: TokenStep, shown: int | None = None, least: float = -math.inf) -> None:
         """Count a token. What that costs depends on how many features fire, not on how many tokens there are.
 
         Parameters
@@ -117,16 +117,19 @@ class Graph:
             The token. One on which no features were read is left out.
         shown
             How many of the features of each SAE, strongest first, become nodes; all where left out.
+        least
+            The activation from which on they do.
         """
         if not step.read:
             return
         with self._lock:
-            self._add(step, shown)
+            self._add(step, shown, least)
 
-    def _add(self, step: TokenStep, shown: int | None) -> None:
+    def _add(self, step: TokenStep, shown: int | None, least: float) -> None:
         bit = 1 << self.tokens
         self.tokens += 1
         active: dict[int, list[Key]] = {}
+        weak = {(feature.sae, feature.id) for feature in step.features if feature.activation < least}
         for feature in step.features:
             key = (feature.sae, feature.id)
             active.setdefault(feature.sae, []).append(key)
@@ -145,7 +148,7 @@ class Graph:
                 else:
                     self._count[at] += 1
             for key in keys[:shown]:
-                if key not in self._place:
+                if key not in self._place and key not in weak:
                     self._show(key)
 
     def _show(self, key: Key) -> None:
@@ -459,11 +462,16 @@ class Graph:
         return f"Graph({len(self._place)} features, {len(self.significant())} significant edges, {self.tokens} tokens)"
 
 
-def graph_of(steps: Iterable[TokenStep], shown: int | None = 15, reference: Reference | None = None) -> Graph:
-    """Build the graph of a trace, showing so many features of each SAE on each token."""
+def graph_of(
+    steps: Iterable[TokenStep],
+    shown: int | None = 15,
+    reference: Reference | None = None,
+    least: float = -math.inf,
+) -> Graph:
+    """Build the graph of a trace, showing so many features of each SAE on each token, from an activation on."""
     graph = Graph(reference)
     for step in steps:
-        graph.add(step, shown)
+        graph.add(step, shown, least)
     return graph
 
 

@@ -53,8 +53,8 @@ class _Node(NamedTuple):
     now: float  # its activation on the last token
 
 
-def to_image(trace: Trace, path: str | Path, *, feature_k: int = 15) -> Path:
-    """Draw a trace's graph, at most `feature_k` features of a token, as the file's ending says; give the file.
+def to_image(trace: Trace, path: str | Path, *, feature_k: int = 15, activation_threshold: float = 0.1) -> Path:
+    """Draw a trace's graph into a file, as its ending says; see `draw`. Give the file.
 
     Raises
     ------
@@ -67,11 +67,11 @@ def to_image(trace: Trace, path: str | Path, *, feature_k: int = 15) -> Path:
     kind = path.suffix[1:].lower()
     if kind not in FORMATS:
         raise ValueError(f"{path.name!r} cannot be a picture: give a name that ends in .{', .'.join(FORMATS)}.")
-    path.write_bytes(_render(draw(trace, feature_k), kind, _SHARP))
+    path.write_bytes(_render(draw(trace, feature_k, activation_threshold), kind, _SHARP))
     return path
 
 
-def png(trace: Trace, *, feature_k: int = 15, sharp: int = 110) -> bytes:
+def png(trace: Trace, *, feature_k: int = 15, activation_threshold: float = 0.1, sharp: int = 110) -> bytes:
     """Draw a trace's graph as PNG.
 
     Parameters
@@ -80,6 +80,8 @@ def png(trace: Trace, *, feature_k: int = 15, sharp: int = 110) -> bytes:
         The run.
     feature_k
         Show at most so many features of a token.
+    activation_threshold
+        And those from this activation on.
     sharp
         Dots per inch.
 
@@ -93,7 +95,7 @@ def png(trace: Trace, *, feature_k: int = 15, sharp: int = 110) -> bytes:
     ValueError
         If the trace is empty.
     """
-    return _render(draw(trace, feature_k), "png", sharp)
+    return _render(draw(trace, feature_k, activation_threshold), "png", sharp)
 
 
 def _render(figure: Figure, kind: str, sharp: int) -> bytes:
@@ -102,7 +104,7 @@ def _render(figure: Figure, kind: str, sharp: int) -> bytes:
     return out.getvalue()
 
 
-def draw(trace: Trace, feature_k: int = 15) -> Figure:
+def draw(trace: Trace, feature_k: int = 15, activation_threshold: float = 0.1) -> Figure:
     """Draw a trace's graph.
 
     Parameters
@@ -111,6 +113,8 @@ def draw(trace: Trace, feature_k: int = 15) -> Figure:
         The run.
     feature_k
         Show at most so many features of a token.
+    activation_threshold
+        And those from this activation on.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def draw(trace: Trace, feature_k: int = 15) -> Figure:
     from matplotlib.figure import Figure
 
     check(trace)
-    graph = graph_of(trace, feature_k)
+    graph = graph_of(trace, feature_k, least=activation_threshold)
     nodes = _nodes(trace, graph)
     edges = graph.pairs([node.key for node in nodes], least=1)
     figure = Figure(_SIZE, facecolor=_BACK)

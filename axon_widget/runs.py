@@ -63,9 +63,9 @@ class Tree:
             self.runs = [run]
         return run
 
-    def branch(self, trace: Trace, shown: int) -> Run | None:
+    def branch(self, trace: Trace, shown: int, least: float) -> Run | None:
         """Begin a branch, whose graph shows so many features of each token; None if its parent was cleared."""
-        graph = graph_of(trace, shown)
+        graph = graph_of(trace, shown, least=least)
         with self._lock:
             parent = self.holding(trace.parent)
             if parent is None or trace.fork is None:

@@ -68,7 +68,8 @@ class Saving:
         """
         from axon_widget.picture import to_image
 
-        return to_image(self._or_newest(trace), path, feature_k=self.feature_k)
+        shown = {"feature_k": self.feature_k, "activation_threshold": self.activation_threshold}
+        return to_image(self._or_newest(trace), path, **shown)
 
     def to_json(self, path: str | Path, *, trace: Trace | None = None) -> Path:
         """Write a run as JSON, which `Trace.from_json` reads.

@@ -533,7 +533,7 @@ class AxonWidget(Selecting, HasSettings, Saving, anywidget.AnyWidget):
         data, metadata = made
         if any(map(wanted, still.KINDS)):
             ended = self.trace if self.trace.finish else Trace()
-            data = data | still.bundle(ended, feature_k=self.feature_k)
+            data = data | still.bundle(ended, feature_k=self.feature_k, activation_threshold=self.activation_threshold)
         return {kind: value for kind, value in data.items() if wanted(kind)}, metadata
 
     # Traits
@@ -600,7 +600,7 @@ class AxonWidget(Selecting, HasSettings, Saving, anywidget.AnyWidget):
             self._writing = self._tree.begin(trace)
             self._show_nothing()
             return
-        run = self._tree.branch(trace, self.feature_k)
+        run = self._tree.branch(trace, self.feature_k, self.activation_threshold)
         if run is None:
             raise RuntimeError("The run to go on from was cleared.")
         self._writing = run
@@ -610,7 +610,7 @@ class AxonWidget(Selecting, HasSettings, Saving, anywidget.AnyWidget):
     def on_step(self, step: TokenStep) -> None:
         """Count a token and show it, unless the run was cleared meanwhile."""
         run = self._writing
-        run.graph.add(step, self.feature_k)
+        run.graph.add(step, self.feature_k, self.activation_threshold)
         dense = self._session.tracer.dense if self._session.tracer else wire.unknown
         shown = (self.feature_k, self.activation_threshold, dense, self._watched)
         run.frames.append(wire.frame(step, run.graph, run.number, *shown))

@@ -261,3 +261,17 @@ def test_closing_while_it_explains_ends_the_worker_soon(widget):
     widget._session.close(timeout=30)
     assert not widget._session._thread.is_alive()
     assert time.monotonic() - start < 10
+
+
+def test_the_graphs_nodes_are_the_features_that_were_shown(widget):
+    written(widget, feature_k=5, activation_threshold=1.0)
+
+    def shown():
+        frames = [frame for run in widget._tree.runs for frame in run.frames]
+        return {(f["sae"], f["id"]) for frame in frames for f in frame["features"]}
+
+    assert set(widget.graph.keys()) == shown()
+    assert any(f.activation < 1 for step in widget.trace for f in step.features[:5])
+    widget.branch(10, max_tokens=4)
+    widget.wait(60)
+    assert set(widget.graph.keys()) <= shown()
