@@ -28,9 +28,9 @@ HOOKS = [f"blocks.{layer}.hook_resid_pre" for layer in (9, 15, 21)]
 NAMES = ["smollm2-135m", "SmolLM2-135M-Instruct"]
 FRANCE = "The capital of France is"
 COUNTRIES = (
-    "Argentina", "Australia", "Austria", "Belgium", "Brazil", "Canada", "China", "Denmark", "England", "France",
-    "Germany", "Greece", "India", "Iran", "Ireland", "Israel", "Italy", "Japan", "Mexico", "Poland", "Portugal",
-    "Russia", "Slovenia", "Spain", "Sweden", "Switzerland", "Turkey",
+    "Argentina", "Australia", "Austria", "Belgium", "Brazil", "Cambodia", "Canada", "China", "Denmark", "England",
+    "France", "Germany", "Greece", "India", "Iran", "Ireland", "Israel", "Italy", "Japan", "Mexico", "Nigeria",
+    "Poland", "Portugal", "Russia", "Slovenia", "Spain", "Sweden", "Switzerland", "Turkey",
 )  # fmt: skip
 
 
