@@ -125,7 +125,7 @@ def test_saes_that_were_trained_without_bos_read_without_it(smollm2, fetched, mo
         raise AssertionError("a host was asked")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    tracer = Tracer.load(NAMES[2], HOOKS, device="cpu")
+    tracer = Tracer.load(NAMES[1], HOOKS, device="cpu")
     assert (tracer.model_name, [sae.name for sae in tracer.saes]) == (
         SMOLLM2.name,
         [f"smollm2-135m/{hook}" for hook in HOOKS],
