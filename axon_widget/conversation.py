@@ -256,7 +256,11 @@ class Conversation:
             self._answer(self._tell_more, asked, trace, rounds, tell)
 
     def _tell_found(self, text: str) -> None:
-        tracer = self._widget.loaded()
+        try:
+            tracer = self._widget.loaded()
+        except RuntimeError:  # the view does not wait for ever
+            self._send(wire.found(text, []))
+            raise
         rows = tracer.names.search(text, wire.FOUND + 1)
         token, name, _ = self._token_of(text)
         boosting = [] if token is None else tracer.boosting(token)

@@ -966,3 +966,18 @@ def test_a_text_that_is_no_token_is_answered_with_the_reason(widget, text):
     assert len(answer["error"]) <= 200
     assert widget.error == ""
     still_works(widget)
+
+
+def test_a_search_without_a_model_is_answered():
+    def fails(_report):
+        raise ValueError("no such model")
+
+    widget = listening(AxonWidget(tracer=FakeTracer()))
+    widget.wait(10)
+    widget._session.tracer = None
+    widget._session.load(fails)
+    message(widget, kind="search", text="royalty")
+    settle(widget)
+    assert [(answer["text"], answer["rows"]) for answer in sent(widget, "found")] == [("royalty", [])]
+    assert "No model is loaded" in widget.error
+    widget.close()
