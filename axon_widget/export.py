@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from axon_widget import wire
 from axon_widget.graph import Graph
@@ -186,7 +186,7 @@ def csv(trace: Trace) -> str:
     """
     check(trace)
     table = trace.to_pandas()
-    table["label"] = [no_formula(label) for label in table["label"]]
+    table["label"] = [no_formula(label) for label in cast("list[str]", table["label"].tolist())]
     return table.to_csv(index=False, lineterminator="\n")
 
 
