@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -63,7 +64,7 @@ class Tree:
             self.runs = [run]
         return run
 
-    def branch(self, trace: Trace, shown: int, least: float) -> Run | None:
+    def branch(self, trace: Trace, shown: int, least: float = -math.inf) -> Run | None:
         """Begin a branch, whose graph shows so many features of each token; None if its parent was cleared."""
         graph = graph_of(trace, shown, least=least)
         with self._lock:
