@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser
 
+from axon_widget.labels.text import without_apostrophe
 from axon_widget.trace import Trace
 from tests.browser.conftest import Watch
 from tests.browser.lab import Notebook, View
@@ -153,6 +154,7 @@ def test_all_that_the_view_saves_holds_what_was_seen(bench: Notebook, tmp_path: 
     assert Trace.from_json(save(view, "json", tmp_path)) == trace
     table = save(view, "csv", tmp_path)
     read = pd.read_csv(table, keep_default_na=False)
+    read["label"] = read["label"].map(without_apostrophe)
     pd.testing.assert_frame_equal(read, trace.to_pandas(), check_dtype=False)
     with shown(browser, save(view, "page", tmp_path), own := Watch()) as saved:
         saved.shows(trace.text)
