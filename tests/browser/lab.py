@@ -334,7 +334,8 @@ class View:
                 graph.dataset.testSame = now;
                 graph.dataset.testSince = since;
                 return graph.axon.nodes().length > 0 && performance.now() - since > 400;
-            })()"""
+            })()""",
+            seconds=150,  # it settles frame by frame, and a slow machine draws few
         )
         return self.nodes()
 
