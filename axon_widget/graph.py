@@ -25,7 +25,7 @@ from axon_widget.evidence import (
     score,
     shift_null,
 )
-from axon_widget.trace import TokenStep
+from axon_widget.trace import TokenStep, strongest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +129,6 @@ class Graph:
         bit = 1 << self.tokens
         self.tokens += 1
         active: dict[int, list[Key]] = {}
-        weak = {(feature.sae, feature.id) for feature in step.features if feature.activation < least}
         for feature in step.features:
             key = (feature.sae, feature.id)
             active.setdefault(feature.sae, []).append(key)
@@ -147,9 +146,9 @@ class Graph:
                     self._meet(one, other, (fired & fired_too).bit_count())
                 else:
                     self._count[at] += 1
-            for key in keys[:shown]:
-                if key not in self._place and key not in weak:
-                    self._show(key)
+        for feature in strongest(step, shown, least):
+            if (feature.sae, feature.id) not in self._place:
+                self._show((feature.sae, feature.id))
 
     def _show(self, key: Key) -> None:
         """Make a feature a node; where it fired before, count what it fired together with, for once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -483,13 +484,13 @@ def strength(step: TokenStep, sae: int) -> tuple[float, float]:
     return max(strongest, default=0.0), sum(strongest)
 
 
-def strongest(step: TokenStep, count: int) -> list[Feature]:
-    """Give the strongest features of each SAE on a token."""
+def strongest(step: TokenStep, count: int | None, least: float = -math.inf) -> list[Feature]:
+    """Give so many of the features of each SAE on a token, strongest first, from an activation on; all with None."""
     seen: Counter[int] = Counter()
     found: list[Feature] = []
     for feature in step.features:
         seen[feature.sae] += 1
-        if seen[feature.sae] <= count:
+        if (count is None or seen[feature.sae] <= count) and feature.activation >= least:
             found.append(feature)
     return found
 

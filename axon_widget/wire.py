@@ -90,7 +90,7 @@ def frame(
         worst, features left out as needed. All that are watched are told of: where these are very many, it is larger
         by them.
     """
-    shown = [f for f in strongest(step, feature_k) if f.activation >= threshold]
+    shown = strongest(step, feature_k, threshold)
     keys = [(f.sae, f.id) for f in shown]
     others = [f for f in step.features if (f.sae, f.id) in watched and (f.sae, f.id) not in keys]
     beside = [[f.sae, f.id, _rounded(f.activation, 4)] for f in others]

@@ -171,6 +171,14 @@ def read(place: Place, report: Progress) -> AskedSAE:
     ConnectionError
         If its configuration is neither cached nor reachable.
     """
+    with sound(place):
+        asked = AskedSAE(place, _configuration(place, report))
+        asked.check()
+        _ = asked.numbers  # without its size it is none
+    return asked
+
+
+def _configuration(place: Place, report: Progress) -> dict[str, Any]:
     from sae_lens.loading import pretrained_sae_loaders as loaders
 
     entry, directory = place.entry, place.directory
@@ -178,18 +186,11 @@ def read(place: Place, report: Progress) -> AskedSAE:
         if why := catalog.refusal(entry):
             raise ValueError(f"{place.name} cannot be traced. {why}")
         report(f"SAE {place.name}: configuration")
-        with sound(place), hub.saelens_downloads(place.name, entry.repo, report):
-            asked = AskedSAE(place, loaders.load_sae_config_from_huggingface(entry.release, entry.id))
-    else:
-        if directory is None or not (directory / "cfg.json").is_file():
-            raise ValueError(f"{place.name} is no SAE in SAELens' format: it has no cfg.json.")
-        with sound(place):
-            config = loaders.get_sae_lens_config_from_disk(directory)
-            asked = AskedSAE(place, loaders.handle_config_defaulting(config))
-    with sound(place):
-        asked.check()
-        _ = asked.numbers  # without its size it is none
-    return asked
+        with hub.saelens_downloads(place.name, entry.repo, report):
+            return loaders.load_sae_config_from_huggingface(entry.release, entry.id)
+    if directory is None or not (directory / "cfg.json").is_file():
+        raise ValueError(f"{place.name} is no SAE in SAELens' format: it has no cfg.json.")
+    return loaders.handle_config_defaulting(loaders.get_sae_lens_config_from_disk(directory))
 
 
 @contextmanager
