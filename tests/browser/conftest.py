@@ -100,7 +100,7 @@ def opened(browser: Browser, watch: Watch, **settings: Any) -> Iterator[Page]:
     """Open a page in a window of its own."""
     context = browser.new_context(**{"viewport": SIZE, **settings})
     page = context.new_page()
-    page.set_default_timeout(40_000)
+    page.set_default_timeout(120_000)  # for slow machines: what comes early is not waited for
     page.on("dialog", lambda dialog: dialog.accept())  # "leave this page?"
     watch.over(page)
     yield page

@@ -155,7 +155,7 @@ class Notebook:
         """Give the value of an expression in the kernel, which must have a JSON form."""
         return json.loads(self.execute(f"import json as _json\nprint(_json.dumps({expression}))"))
 
-    def until(self, expression: str, seconds: float = 40) -> None:
+    def until(self, expression: str, seconds: float = 120) -> None:
         """Wait until an expression in the kernel is true. Asks again and again: while code runs there, what the
         browser sends has to wait.
         """
@@ -240,7 +240,7 @@ class View:
         """Give what is marked `data-axon=name`."""
         return self.root.locator(f'[data-axon="{name}"]')
 
-    def until(self, condition: str, argument: Any = None, seconds: float = 40) -> None:
+    def until(self, condition: str, argument: Any = None, seconds: float = 120) -> None:
         """Wait until a condition in JavaScript holds; `root` and `graph` are this view's, `argument` is given."""
         self.page.wait_for_function(
             f"([root, argument]) => {{ const graph = root.querySelector('[data-axon=graph]'); return {condition}; }}",
