@@ -33,6 +33,7 @@ _MEASURED: tuple[tuple[str, str, Callable[[Any], str]], ...] = (
     ("… one-to-one", "matched", _SHARE),
     ("… trained on", "second_tokens", "{:,} tokens".format),
     ("labels' detection score", "labels_mean_score", "{:.3f} on average; chance .5".format),
+    ("stored as", "stored", _TEXT),
     ("of a model with weights", "model_weights", _TEXT),
     ("measured on", "tokens", "{:,} held-out tokens".format),
     ("… losses on", "loss_tokens", "{:,} of them".format),

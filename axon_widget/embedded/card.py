@@ -12,7 +12,8 @@ _CARD = """\
 # {model}, `{hook}`
 
 A sparse autoencoder with {d_sae:,} features over {d_in} dimensions of the residual stream of {model}{weights}.
-It is in SAELens' own format: `SAE.load_from_disk(folder)` loads it as float32; its weights are stored in float16.
+It is in SAELens' own format: `SAE.load_from_disk(folder)` loads it as float32; encoder and decoder are stored as
+{stored}.
 
 ## Measured
 On {tokens:,} tokens of held-out text (seed {seed}), by SAELens' own evaluation functions. {left_out} and special
@@ -43,9 +44,10 @@ Labels: {labels}.
   on fewer tokens finds fewer again.
 
 ## Made
-- Architecture: {architecture}, as SAELens has it{k}. Decoder vectors have norm 1.
-- Data: {training_tokens:,} tokens of {dataset}. {held_out}
-- Training: SAELens {sae_lens}, seed {training_seed}; the arithmetic of a step is this package's (`sparse_topk.py`).
+- Architecture: {architecture}, as SAELens has it. Decoder vectors have norm 1.
+- Data: {dataset}. {held_out}
+- Training: {training}. SAELens {sae_lens}, seed {training_seed}; the arithmetic of a step is this package's
+  (`sparse_topk.py`). Where there are several steps they read the same text, each from its beginning.
 {history}- Again: `{train}`,
   then `python -m axon_widget.embedded.label --model {name}`
   and `python -m axon_widget.embedded.evaluate --model {name}`, with `--second FOLDER` for the seeds.
@@ -83,7 +85,6 @@ def card_text(recipe: Recipe, sae: Any, metrics: dict[str, Any]) -> str:
             f"that have one, {clear:.1%} of the {metrics['labels_live']:,} features that fired are clear, on "
             f"{metrics['labels_tokens']:,} tokens"
         )
-    k = getattr(sae.cfg, "k", None)
     return _CARD.format(
         **metrics,
         stability=stability,
@@ -95,8 +96,7 @@ def card_text(recipe: Recipe, sae: Any, metrics: dict[str, Any]) -> str:
         d_sae=sae.cfg.d_sae,
         d_in=sae.cfg.d_in,
         architecture=sae.cfg.architecture(),
-        k=f", k = {k}" if k else "",
-        training_tokens=known.training_tokens,
+        training=recipe.hooks[known.hook_name],
         training_seed=known.training_seed,
         dataset=recipe.dataset,
         left_out=recipe.left_out,

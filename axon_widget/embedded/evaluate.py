@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 from sae_lens.evals import get_recons_loss, get_sparsity_and_variance_metrics
 from sae_lens.training.activation_scaler import ActivationScaler
+from safetensors import safe_open
 from scipy import optimize
 
 from axon_widget.embedded.activations import batches, load_model, load_sae, read
@@ -196,6 +197,8 @@ def evaluate(
         known |= measure(load_model(recipe.directory(), device), todo, recipe, rows, loss_rows)
     for hook, sae in saes.items():
         metrics: dict[str, Any] = {"of": of[hook], "seed": seed, **known[hook]}
+        weights: Any = safe_open(folder / hook / WEIGHTS, framework="pt")
+        metrics["stored"] = str(weights.get_tensor("W_dec").dtype).removeprefix("torch.")
         if recipe.weights:
             metrics["model_weights"] = recipe.weights
         if second is not None and (second / hook).is_dir():
@@ -234,7 +237,7 @@ def main(arguments_given: Sequence[str] | None = None) -> None:
     evaluate(
         recipe,
         options.out or recipe.model.saes,
-        options.hooks or recipe.hooks,
+        options.hooks or tuple(recipe.hooks),
         rows,
         options.loss_rows or recipe.loss_rows,
         options.device,

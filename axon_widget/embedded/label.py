@@ -181,7 +181,7 @@ def main(arguments_given: Sequence[str] | None = None) -> None:
     folder: Path = options.out or recipe.model.saes
     tokens = options.tokens or recipe.labelled
     rows = recipe.rows(options.work, "held-out", options.seed, tokens, options.device)
-    label(recipe, folder, options.hooks or recipe.hooks, rows, options.device, options.again)
+    label(recipe, folder, options.hooks or tuple(recipe.hooks), rows, options.device, options.again)
 
 
 def label(

@@ -1,4 +1,4 @@
-"""SAELens' TopK autoencoder, trained with the arithmetic of its active features alone."""
+"""SAELens' TopK and BatchTopK autoencoders, trained with the arithmetic of their active features alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from sae_lens import TopKTrainingSAE
+from sae_lens import BatchTopKTrainingSAE, TopKTrainingSAE
 from sae_lens.saes.sae import TrainStepInput, TrainStepOutput
 from torch.nn.functional import embedding_bag
 
@@ -21,21 +21,20 @@ class SparseTopKTrainingSAE(TopKTrainingSAE):
     def training_forward_pass(self, step_input: TrainStepInput) -> TrainStepOutput:
         """Give the losses of one batch, shape (batch, d_in)."""
         x = step_input.sae_in
-        hidden, at = cast(
-            "tuple[torch.Tensor, torch.Tensor]",
-            _Encode.apply(x, self.b_dec, self.W_enc, self.b_enc, self.cfg.k),
+        hidden, rows, at = cast(
+            "tuple[torch.Tensor, torch.Tensor, torch.Tensor]",
+            _Encode.apply(x, self.b_dec, self.W_enc, self.b_enc, self.choose),
         )
         active = hidden.relu()
-        out = embedding_bag(at, self.W_dec, per_sample_weights=active, mode="sum") + self.b_dec
+        starts = torch.searchsorted(rows, torch.arange(len(x), device=x.device))
+        out = embedding_bag(at, self.W_dec, starts, per_sample_weights=active, mode="sum") + self.b_dec
         losses = {
             "mse_loss": (out - x).square().sum(-1).mean(),
             "auxiliary_reconstruction_loss": self._auxiliary_loss(x, out, step_input.dead_neuron_mask),
         }
         with torch.no_grad():
-            rows = torch.arange(len(x), device=x.device).repeat_interleave(at.shape[1])
-            places = torch.stack([rows, at.flatten()])
             shape = (len(x), self.cfg.d_sae)
-            acts = torch.sparse_coo_tensor(places, active.flatten(), shape, check_invariants=False)
+            acts = torch.sparse_coo_tensor(torch.stack([rows, at]), active, shape, check_invariants=False)
         return TrainStepOutput(
             sae_in=x,
             sae_out=out,
@@ -44,6 +43,15 @@ class SparseTopKTrainingSAE(TopKTrainingSAE):
             loss=losses["mse_loss"] + losses["auxiliary_reconstruction_loss"],
             losses=losses,
         )
+
+    def choose(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give the rows and features of the k largest of each row of (batch, d_sae), ordered by row."""
+        k = self.cfg.k
+        if hidden.is_cuda:
+            at = hidden.topk(k, sorted=False).indices
+        else:  # NumPy's selection takes half the time
+            at = torch.from_numpy(np.argpartition(hidden.numpy(), -k, axis=1)[:, -k:].copy())
+        return torch.arange(len(hidden), device=hidden.device).repeat_interleave(k), at.flatten()
 
     def _auxiliary_loss(self, x: torch.Tensor, out: torch.Tensor, is_dead: torch.Tensor | None) -> torch.Tensor:
         """Let silent features tell what is left over, as `calculate_topk_aux_loss` does with all features."""
@@ -59,31 +67,51 @@ class SparseTopKTrainingSAE(TopKTrainingSAE):
         return self.cfg.aux_loss_coefficient * min(len(dead) / half, 1.0) * error.square().sum(-1).mean()
 
 
+class SparseBatchTopKTrainingSAE(SparseTopKTrainingSAE, BatchTopKTrainingSAE):
+    """A BatchTopK autoencoder whose training step is SAELens' own, in the same way."""
+
+    def training_forward_pass(self, step_input: TrainStepInput) -> TrainStepOutput:
+        """Give the losses of one batch, shape (batch, d_in), and move the threshold."""
+        output = super().training_forward_pass(step_input)
+        self.update_topk_threshold(output.feature_acts._values())
+        output.metrics["topk_threshold"] = self.topk_threshold
+        return output
+
+    def choose(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give the rows and features of the k x batch largest of (batch, d_sae) above 0, ordered by row."""
+        flat, count = hidden.flatten(), int(self.cfg.k * len(hidden))
+        # The threshold that was found so far spares sorting what lies far below it.
+        for bound in (0.8 * float(self.topk_threshold), 0.0):
+            at = (flat > bound).nonzero()[:, 0]
+            if len(at) >= count:
+                at = at[flat[at].topk(count, sorted=False).indices].sort().values
+                break
+        return at // hidden.shape[1], at % hidden.shape[1]
+
+
 class _Encode(torch.autograd.Function):
-    """Gives the k largest of ``(x - b_dec) @ W_enc + b_enc``, shape (batch, k), and which features they are of."""
+    """Gives those of ``(x - b_dec) @ W_enc + b_enc`` that are chosen, their rows and which features they are of."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: torch.Tensor, b_dec: torch.Tensor, w_enc: torch.Tensor, b_enc: torch.Tensor, k: int
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx: Any, x: torch.Tensor, b_dec: torch.Tensor, w_enc: torch.Tensor, b_enc: torch.Tensor, choose: Any
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         centred = x - b_dec
         hidden = (centred @ w_enc).float() + b_enc
-        if hidden.is_cuda:
-            at = hidden.topk(k, sorted=False).indices
-        else:  # NumPy's selection takes half the time
-            at = torch.from_numpy(np.argpartition(hidden.numpy(), -k, axis=1)[:, -k:].copy())
-        ctx.save_for_backward(centred, w_enc, at)
-        ctx.mark_non_differentiable(at)
-        return hidden.gather(1, at), at
+        rows, at = choose(hidden)
+        ctx.save_for_backward(centred, w_enc, rows, at)
+        ctx.mark_non_differentiable(rows, at)
+        return hidden[rows, at], rows, at
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        centred, w_enc, at = ctx.saved_tensors
+        centred, w_enc, rows, at = ctx.saved_tensors
         grad = grads[0].contiguous()
         # That of a weight is the sum of what it was multiplied with, as an embedding's is.
         with torch.enable_grad():
             table = torch.zeros_like(w_enc.T, memory_format=torch.contiguous_format).requires_grad_()
-            sums = embedding_bag(at, table, per_sample_weights=grad, mode="sum")
+            starts = torch.searchsorted(rows, torch.arange(len(centred), device=rows.device))
+            sums = embedding_bag(at, table, starts, per_sample_weights=grad, mode="sum")
         (of_weights,) = torch.autograd.grad(sums, table, centred)
-        of_bias = torch.zeros_like(w_enc[0]).index_add_(0, at.flatten(), grad.flatten())
+        of_bias = torch.zeros_like(w_enc[0]).index_add_(0, at, grad)
         return None, -(w_enc @ of_bias), of_weights.T.contiguous(), of_bias, None
