@@ -197,8 +197,8 @@ def evaluate(
         known |= measure(load_model(recipe.directory(), device), todo, recipe, rows, loss_rows)
     for hook, sae in saes.items():
         metrics: dict[str, Any] = {"of": of[hook], "seed": seed, **known[hook]}
-        weights: Any = safe_open(folder / hook / WEIGHTS, framework="pt")
-        metrics["stored"] = str(weights.get_tensor("W_dec").dtype).removeprefix("torch.")
+        with cast(Any, safe_open)(folder / hook / WEIGHTS, framework="pt") as weights:
+            metrics["stored"] = str(weights.get_tensor("W_dec").dtype).removeprefix("torch.")
         if recipe.weights:
             metrics["model_weights"] = recipe.weights
         if second is not None and (second / hook).is_dir():
